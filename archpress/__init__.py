@@ -1,0 +1,52 @@
+"""Architecture compression: a much smaller network that is as accurate.
+
+The names below are loaded on first use, so that ``import archpress`` is instant.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archpress.api import compress, load_data
+    from archpress.architectures.architecture import Architecture
+    from archpress.architectures.building import build
+    from archpress.compression.result import CompressionResult
+    from archpress.embedding.model import Embedding
+    from archpress.errors import ArchpressError
+    from archpress.evaluation.archive import Archive
+    from archpress.evaluation.record import Evaluation
+    from archpress.evaluation.sweep import evaluate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Architecture": "archpress.architectures.architecture",
+    "Archive": "archpress.evaluation.archive",
+    "ArchpressError": "archpress.errors",
+    "CompressionResult": "archpress.compression.result",
+    "Embedding": "archpress.embedding.model",
+    "Evaluation": "archpress.evaluation.record",
+    "build": "archpress.architectures.building",
+    "compress": "archpress.api",
+    "evaluate": "archpress.evaluation.sweep",
+    "load_data": "archpress.api",
+}
+
+__all__ = [
+    "Architecture",
+    "Archive",
+    "ArchpressError",
+    "CompressionResult",
+    "Embedding",
+    "Evaluation",
+    "build",
+    "compress",
+    "evaluate",
+    "load_data",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'archpress' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,40 @@
+"""Random search inside the budget: label as many networks as the method may, keep the best."""
+
+from dataclasses import replace
+
+import torch
+
+from archpress.compression.finishing import finish
+from archpress.compression.result import CompressionResult, spent_on_labels
+from archpress.compression.selection import best
+from archpress.compression.task import CompressionTask, Resources
+from archpress.evaluation.sweep import evaluate
+
+SEED_OFFSET = 2_000_000
+
+
+def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
+    """Return the best of ``task.labels`` random networks of the space within the budget.
+
+    Sizes are stratified as the space stratifies them, up to the budget; labels, finalists and final
+    training are those of the task.
+    """
+    limits = task.space.limits
+    if task.budget.parameters is not None:
+        limits = replace(
+            limits,
+            min_parameters=min(limits.min_parameters, task.budget.parameters),
+            max_parameters=task.budget.parameters,
+        )
+    generator = torch.Generator().manual_seed(task.seed + SEED_OFFSET)
+    networks = replace(task.space, limits=limits).sample(task.labels, generator).architectures
+    labels = evaluate(
+        networks, task.label_recipe, resources.archive, resources.executor,
+        on_progress=resources.reporter("random labels"),
+    ).labels  # fmt: skip
+    base, compressed = finish(task, best(labels, task, task.finalists), resources)
+    digests = {network.digest for network in networks}
+    count, epochs = spent_on_labels(resources.archive, task, digests)
+    return CompressionResult(
+        "random_search", base, compressed, "random draw", count, epochs, resources.folder
+    )

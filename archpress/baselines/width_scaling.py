@@ -1,0 +1,64 @@
+"""Uniform thinning: the input network with all widths scaled by one factor."""
+
+from dataclasses import replace
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import Convolution, Layer, Linear
+from archpress.compression.finishing import finish
+from archpress.compression.result import CompressionResult
+from archpress.compression.task import CompressionTask, Resources
+from archpress.errors import BudgetError
+from archpress.evaluation.record import Label
+
+BISECTIONS = 40
+
+
+def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
+    """Return the widest uniformly thinned input network within the budget; it labels nothing.
+
+    Raises:
+        BudgetError: There is no budget, or width 1 everywhere exceeds it.
+    """
+    if task.budget.parameters is None:
+        raise BudgetError("width scaling needs a parameter budget")
+    network = thinned(task.network, task.budget.parameters)
+    base, compressed = finish(task, [Label(network, 0.0, None, ())], resources)
+    return CompressionResult(
+        "width_scaling", base, compressed, "uniform thinning", 0, 0, resources.folder
+    )
+
+
+def thinned(network: Architecture, parameters: int) -> Architecture:
+    """Return the network scaled by the largest factor at which it has at most ``parameters``.
+
+    Raises:
+        BudgetError: Even width 1 everywhere has more.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if scaled(network, middle).cost.parameters <= parameters:
+            low = middle
+        else:
+            high = middle
+    result = scaled(network, low)
+    if result.cost.parameters > parameters:
+        raise BudgetError(
+            f"thinned to width 1 the network has {result.cost.parameters:,} parameters, "
+            f"more than the budget of {parameters:,}"
+        )
+    return result
+
+
+def scaled(network: Architecture, factor: float) -> Architecture:
+    """Return the network with every width but the number of classes multiplied by ``factor``."""
+    layers = [_scaled_layer(layer, factor) for layer in network.layers[:-1]]
+    return Architecture(network.input_shape, (*layers, network.layers[-1]))
+
+
+def _scaled_layer(layer: Layer, factor: float) -> Layer:
+    if isinstance(layer, Convolution):
+        return replace(layer, out_channels=max(1, int(layer.out_channels * factor)))
+    if isinstance(layer, Linear):
+        return replace(layer, out_features=max(1, int(layer.out_features * factor)))
+    return layer

@@ -1,0 +1,1 @@
+"""A smaller network: gradient descent in the embedding, candidates, selection, final training."""

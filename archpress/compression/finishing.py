@@ -1,0 +1,148 @@
+"""Final training of the input network and the finalists; the only reader of the test set."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.building import build
+from archpress.compression.selection import best
+from archpress.compression.task import CompressionTask, Resources
+from archpress.errors import ArchpressError, BudgetError
+from archpress.evaluation.augmentation import input_scaling
+from archpress.evaluation.record import Label
+from archpress.evaluation.running import load_weights
+from archpress.evaluation.scoring import accuracy
+from archpress.evaluation.sweep import evaluate, weights_path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A network after final training.
+
+    Attributes:
+        architecture: The network.
+        validation_accuracy: One per seed, in [0, 1].
+        test_accuracy: One per seed, in the same order.
+        epochs: Epochs of the final training.
+        weights: State dicts as safetensors, one per seed.
+    """
+
+    architecture: Architecture
+    validation_accuracy: tuple[float, ...]
+    test_accuracy: tuple[float, ...]
+    epochs: int
+    weights: tuple[Path, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record kept in ``results/`` and ``result.json``."""
+        cost = self.architecture.cost
+        return {
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "test_accuracy": list(self.test_accuracy),
+            "validation_accuracy": list(self.validation_accuracy),
+            "final_epochs": self.epochs,
+            "digest": self.architecture.digest,
+            "architecture": self.architecture.to_json(),
+        }
+
+    def model(self) -> nn.Module:
+        """Return the network with the weights of the seed that validates best, ready to use."""
+        order = range(len(self.weights))
+        chosen = max(order, key=self.validation_accuracy.__getitem__)
+        return load_weights(build(self.architecture), self.weights[chosen]).eval()
+
+
+def finish(
+    task: CompressionTask, finalists: Sequence[Label], resources: Resources
+) -> tuple[Finished, Finished]:
+    """Train input network and finalists by the final recipe; return (input, chosen), tested.
+
+    The finalist with the best mean validation accuracy over seeds (by `selection.best`) is chosen;
+    no other finalist is ever tested.
+
+    Args:
+        task: Gives network, final recipe, seeds and data.
+        finalists: Candidates, best first.
+        resources: Archive, executor and run folder.
+
+    Raises:
+        BudgetError: There is no finalist.
+    """
+    if not finalists:
+        raise BudgetError(
+            "no candidate within the budget could be trained: raise the target, label more "
+            "networks or widen the space"
+        )
+    networks = [task.network, *(label.architecture for label in finalists)]
+    base, *trained = train_finally(networks, task, resources)
+    chosen = best(trained, task, 1)
+    if not chosen:
+        raise ArchpressError("no finalist could be trained by the final recipe; see the archive")
+    return read_test(base, task, resources), read_test(chosen[0], task, resources)
+
+
+def train_finally(
+    networks: Sequence[Architecture], task: CompressionTask, resources: Resources
+) -> tuple[Label, ...]:
+    """Return the labels of networks by the final recipe; their weights are kept."""
+    return evaluate(
+        networks, task.final_recipe, resources.archive, resources.executor,
+        resources.folder / "weights", resources.reporter("final training"),
+    ).labels  # fmt: skip
+
+
+def read_test(label: Label, task: CompressionTask, resources: Resources) -> Finished:
+    """Score the trained seeds of one network on the test set, once: the result is kept.
+
+    Raises:
+        ArchpressError: No seed was trained to the end.
+    """
+    runs = [run for run in label.evaluations if run.status == "ok"]
+    if not runs:
+        reasons = "; ".join(sorted({run.reason for run in label.evaluations}))
+        raise ArchpressError(f"the final training of a network failed for every seed: {reasons}")
+    weights = tuple(weights_path(resources.folder / "weights", run.key) for run in runs)
+    known = resources.folder / "results" / f"test-{label.architecture.digest}.json"
+    scores = _known_scores(known)
+    for index, (run, path) in enumerate(zip(runs, weights, strict=True)):
+        if run.key not in scores:
+            model = load_weights(build(label.architecture), path)
+            scaling = input_scaling(task.final_recipe, task.data)
+            scores[run.key] = accuracy(model, task.data.test, scaling)
+            _write(known, scores)
+        resources.progress("test set", index + 1, len(runs))
+    return Finished(
+        label.architecture,
+        tuple(run.validation_accuracy or 0.0 for run in runs),
+        tuple(scores[run.key] for run in runs),
+        task.final_recipe.epochs,
+        weights,
+    )
+
+
+def _known_scores(path: Path) -> dict[str, float]:
+    if not path.exists():
+        return {}
+    scores: dict[str, float] = json.loads(path.read_text())
+    return scores
+
+
+def _write(path: Path, scores: dict[str, float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(scores, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def input_scaling_of(task: CompressionTask) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel that a final network expects of pixels."""
+    mean, deviation = input_scaling(task.final_recipe, task.data)
+    scale: torch.Tensor
+    return [float(scale) for scale in mean], [float(scale) for scale in deviation]

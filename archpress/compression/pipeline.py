@@ -1,0 +1,230 @@
+"""Algorithm 1, readable aloud: label, learn, descend, decode, train."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.spaces import Sample
+from archpress.compression.candidates import Candidate, Candidates, decode_path, rank
+from archpress.compression.descent import descend, mean_distance
+from archpress.compression.finishing import finish
+from archpress.compression.objective import Objective
+from archpress.compression.result import CompressionResult, spent_on_labels
+from archpress.compression.run_folder import RunFolder
+from archpress.compression.selection import best
+from archpress.compression.settings import RunSettings
+from archpress.compression.task import CompressionTask, Resources
+from archpress.embedding.diagnostics import diagnose
+from archpress.embedding.fitting import Example, Fit, fine_tune, split_held_out
+from archpress.embedding.model import Embedding
+from archpress.evaluation.record import Label
+from archpress.evaluation.sweep import evaluate
+
+UNLABELLED_SEED = 1_000_000
+
+
+@dataclass
+class Search:
+    """What the rounds of a search have come to.
+
+    Attributes:
+        labelled: Digest -> label of every network labelled so far.
+        found: Digest -> candidate of every decoding labelled so far.
+        path: Every decoding of every round, by round.
+        refused: Per round, how many distinct decodings were refused, by reason.
+    """
+
+    labelled: dict[str, Label]
+    found: dict[str, Candidate] = field(default_factory=dict)
+    path: list[tuple[int, Candidate]] = field(default_factory=list)
+    refused: list[dict[str, int]] = field(default_factory=list)
+
+
+class Pipeline:
+    """One run of the method; each stage is a method, called in order by :meth:`compress`.
+
+    Args:
+        settings: The run's settings.
+        task: What to compress, on what, within which budget.
+        resources: Archive, executor and run folder.
+        folder: The run folder, to write in.
+    """
+
+    def __init__(
+        self, settings: RunSettings, task: CompressionTask, resources: Resources, folder: RunFolder
+    ) -> None:
+        self.settings, self.task = settings, task
+        self.resources, self.folder = resources, folder
+
+    def compress(self) -> CompressionResult:
+        """Return the compressed network, trained; continues where an earlier call was stopped."""
+        with self.folder.timed("sample"):
+            population = self.sample()
+        with self.folder.timed("label"):
+            labels = self.label([self.task.network, *population])
+        with self.folder.timed("fit"):
+            embedding = self.fit(labels)
+        with self.folder.timed("search"):
+            search = self.search(embedding, labels)
+        with self.folder.timed("final training"):
+            finalists = self.finalists(search)
+            base, compressed = finish(self.task, finalists, self.resources)
+        digests = set(search.labelled)
+        count, epochs = spent_on_labels(self.resources.archive, self.task, digests)
+        origin = _origin(search, compressed.architecture)
+        return CompressionResult(
+            "archpress", base, compressed, origin, count, epochs, self.folder.path
+        )
+
+    def sample(self) -> list[Architecture]:
+        """Return the population to label, drawn once and kept in ``architectures.jsonl``."""
+        path = self.folder.path / "architectures.jsonl"
+        if path.exists():
+            lines = path.read_text().splitlines()
+            return [Architecture.from_json(json.loads(line)) for line in lines]
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        sample = self.task.space.sample(self.settings.space.networks, generator)
+        self.folder.write_json("sampling.json", sampling_record(sample))
+        self.folder.write_json_lines(
+            "architectures.jsonl", [a.to_json() for a in sample.architectures]
+        )
+        return sample.architectures
+
+    def label(self, architectures: Sequence[Architecture], stage: str = "labels") -> list[Label]:
+        """Return the expected accuracy of architectures (Algorithm 1, line 3)."""
+        sweep = evaluate(
+            architectures, self.task.label_recipe, self.resources.archive, self.resources.executor,
+            on_progress=self.resources.reporter(stage),
+        )  # fmt: skip
+        return list(sweep.labels)
+
+    def fit(self, labels: Sequence[Label]) -> Embedding:
+        """Return the embedding, learned jointly (Algorithm 1, TRAIN) or loaded."""
+        if (self.folder.path / "embedding.json").exists():
+            return Embedding.load(self.folder.path)[0]
+        learned, held_out = split_held_out(
+            examples(labels), self.settings.embedding.held_out, self.settings.seed
+        )
+        fit = Fit(
+            [*learned, *self._unlabelled()], self.settings.embedding, self.settings.seed,
+            self.folder.path,
+        )  # fmt: skip
+        embedding = fit.run(self.resources.reporter("embedding"))
+        facts = {"labelled": len(learned), "held_out": diagnose(embedding, held_out)}
+        embedding.save(self.folder.path, facts)
+        (self.folder.path / "fit.checkpoint.safetensors").unlink(missing_ok=True)
+        return embedding
+
+    def _unlabelled(self) -> list[Example]:
+        count = self.settings.embedding.unlabelled
+        generator = torch.Generator().manual_seed(self.settings.seed + UNLABELLED_SEED)
+        drawn = self.task.space.sample(count, generator).architectures
+        return [Example(architecture, None) for architecture in drawn]
+
+    def search(self, embedding: Embedding, labels: Sequence[Label]) -> Search:
+        """Descend, decode and label, round after round (Algorithm 1, COMPRESS)."""
+        table = self.settings.search
+        search = Search({label.architecture.digest: label for label in labels})
+        for number in range(table.rounds):
+            if number and table.fine_tune_iterations:
+                embedding = fine_tune(
+                    embedding, examples(search.labelled.values()),
+                    table.fine_tune_iterations, table.fine_tune_learning_rate,
+                )  # fmt: skip
+            candidates = self._descend(embedding, search, number)
+            chosen = self._to_label(candidates, search, number)
+            labelled = self.label([c.architecture for c in chosen], f"candidates {number + 1}")
+            for candidate, label in zip(chosen, labelled, strict=True):
+                search.labelled.setdefault(label.architecture.digest, label)
+                search.found.setdefault(label.architecture.digest, candidate)
+        self._record(search)
+        return search
+
+    def _descend(self, embedding: Embedding, search: Search, number: int) -> Candidates:
+        table = self.settings.search
+        objective = Objective(
+            embedding, table.target_accuracy, self.task.budget.parameters or 0,
+            table.parameter_weight,
+        )  # fmt: skip
+        starts = self._starts(search)
+        everything = embedding.encode([label.architecture for label in search.labelled.values()])
+        normalised = table.step == "normalised"
+        eta = table.step_size * (mean_distance(everything) if normalised else 1.0)
+        steps = descend(objective, embedding.encode(starts), table.steps, eta, normalised)
+        path = decode_path(steps, starts, objective)
+        candidates = rank(path, self.task, objective)
+        search.path += [(number, candidate) for candidate in path]
+        search.refused.append(dict(candidates.refused))
+        return candidates
+
+    def _starts(self, search: Search) -> list[Architecture]:
+        """Return the input network and the best labelled ones within the budget."""
+        others = best(search.labelled.values(), self.task, self.settings.search.starts - 1)
+        return [self.task.network, *(label.architecture for label in others)]
+
+    def _to_label(self, candidates: Candidates, search: Search, number: int) -> list[Candidate]:
+        """Return the best new candidates, and the path from the input network where wanted."""
+        table = self.settings.search
+        new = [c for c in candidates.ranked if c.architecture.digest not in search.labelled]
+        chosen = new[: table.candidates]
+        if number == 0 and table.label_path:
+            chosen += [
+                c for round_number, c in search.path
+                if round_number == 0 and c.start == 0 and c.step <= table.label_path
+            ]  # fmt: skip
+        return list({c.architecture.digest: c for c in chosen}.values())
+
+    def finalists(self, search: Search) -> list[Label]:
+        """Return the best labelled networks, decoded ones only unless settings say otherwise."""
+        pool = search.labelled
+        if not self.settings.search.consider_labelled:
+            pool = {digest: label for digest, label in pool.items() if digest in search.found}
+        return best(pool.values(), self.task, self.task.finalists)
+
+    def _record(self, search: Search) -> None:
+        """Write ``descent.jsonl`` (every decoding) and ``candidates.jsonl`` (the labelled ones)."""
+        self.folder.write_json_lines(
+            "descent.jsonl", [{"round": number, **c.to_json()} for number, c in search.path]
+        )
+        self.folder.write_json("refused.json", search.refused)
+        records = []
+        for digest, candidate in search.found.items():
+            label = search.labelled[digest]
+            records.append({
+                **candidate.to_json(),
+                "accuracy": label.accuracy,
+                "status": label.evaluations[0].status,
+                "network": candidate.architecture.to_json(),
+            })  # fmt: skip
+        self.folder.write_json_lines("candidates.jsonl", records)
+
+
+def examples(labels: Iterable[Label]) -> list[Example]:
+    """Return what the embedding can learn from labels; those without an accuracy say nothing."""
+    return [
+        Example(label.architecture, label.accuracy)
+        for label in labels
+        if label.accuracy is not None
+    ]
+
+
+def sampling_record(sample: Sample) -> dict[str, object]:
+    """Return how many draws a sample took, and why the others were rejected."""
+    return {
+        "accepted": len(sample.architectures),
+        "drawn": sample.drawn,
+        "rejected": dict(sample.rejected),
+        "repaired": dict(sample.repaired),
+    }
+
+
+def _origin(search: Search, chosen: Architecture) -> str:
+    """Return in words where the chosen network came from."""
+    candidate = search.found.get(chosen.digest)
+    if candidate is None:
+        return "labelled for the fit"
+    start = "the input network" if candidate.start == 0 else f"labelled network {candidate.origin}"
+    return f"descent from {start}, step {candidate.step}"

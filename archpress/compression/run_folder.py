@@ -1,0 +1,204 @@
+"""The folder of one run: who may write in it, and how."""
+
+import fcntl
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from archpress.compression.settings import RunSettings, parse_settings
+from archpress.errors import RunFolderError
+
+FORMAT_VERSION = 1
+
+
+class RunFolder:
+    """One run's files. Every file is written whole or appended to line by line.
+
+    Args:
+        path: The folder; made where absent.
+        settings: The run's settings, kept in ``run.toml``.
+        resume: Whether a run of the same settings may be continued.
+
+    Raises:
+        RunFolderError: The folder holds another run or other files, is in use, or is not writable;
+            it is left as it was.
+    """
+
+    def __init__(self, path: Path, settings: RunSettings, resume: bool = False) -> None:
+        self.path = path
+        self._check(settings, resume)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / "run.lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunFolderError(f"another process is working in {path}") from None
+        except OSError as error:
+            raise RunFolderError(f"run folder {path} cannot be written: {error}") from error
+        if not (path / "run.toml").exists():
+            self.write_text("run.toml", tomli_w.dumps(_without_none(settings)))
+
+    def _check(self, settings: RunSettings, resume: bool) -> None:
+        if self.path.is_file():
+            raise RunFolderError(f"{self.path} is a file, expected a folder")
+        if not self.path.exists() or not any(
+            entry.name != "run.lock" for entry in self.path.iterdir()
+        ):
+            return
+        if not (self.path / "run.toml").exists():
+            raise RunFolderError(f"{self.path} holds other files: name a new or an empty folder")
+        difference = _difference(read_settings(self.path), settings)
+        if difference:
+            raise RunFolderError(
+                f"{self.path} holds another run ({difference}): name another folder"
+            )
+        if not resume:
+            raise RunFolderError(
+                f"{self.path} holds this run already: add --resume to continue it, "
+                f"or name another folder"
+            )
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        self._lock.close()
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file whole, with its folders; return its path."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text(text)
+        temporary.replace(path)
+        return path
+
+    def write_json(self, name: str, record: Any) -> Path:
+        """Write one JSON value; return the path."""
+        return self.write_text(name, json.dumps(record, indent=2) + "\n")
+
+    def write_json_lines(self, name: str, records: Iterable[Any]) -> Path:
+        """Write JSON lines whole; return the path."""
+        return self.write_text(name, "".join(json.dumps(record) + "\n" for record in records))
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a stage to ``ledger.jsonl``, also when it is interrupted."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2)}
+            with (self.path / "ledger.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Return the values of a JSON lines file, none where it is absent; a torn last line is left out."""
+    if not path.exists():
+        return []
+    values = []
+    for line in path.read_text().splitlines():
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return values
+
+
+def seconds_by_stage(folder: Path) -> dict[str, float]:
+    """Return the wall seconds of each stage, resumed parts added up."""
+    seconds: dict[str, float] = {}
+    for line in read_json_lines(folder / "ledger.jsonl"):
+        seconds[line["stage"]] = round(seconds.get(line["stage"], 0.0) + line["seconds"], 2)
+    return seconds
+
+
+def read_settings(folder: Path) -> RunSettings:
+    """Return the settings of a run folder.
+
+    Raises:
+        RunFolderError: It is no run folder.
+        SettingsError: Its ``run.toml`` is damaged.
+    """
+    import tomllib
+
+    path = folder / "run.toml"
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunFolderError(f"{folder} is no run folder: it has no run.toml") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}") from error
+    return parse_settings(values, str(path))
+
+
+def environment(precision: str, data_digest: str) -> dict[str, Any]:
+    """Return what the run's numbers depend on besides its settings."""
+    import torch
+
+    import archpress
+
+    return {
+        "format_version": FORMAT_VERSION,
+        "archpress": archpress.__version__,
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "precision": precision,
+        "data_digest": data_digest,
+    }
+
+
+def _without_none(settings: RunSettings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_none=True)
+
+
+def _difference(there: RunSettings, here: RunSettings) -> str:
+    """Return the first setting that differs, in words; empty where none does."""
+    ours = _flat(here.comparable())
+    for name, value in _flat(there.comparable()).items():
+        if ours.get(name) != value:
+            return f"its {name} is {value!r}, not {ours.get(name)!r}"
+    return ""
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _commit() -> str:
+    """Return the commit of the source tree, empty where archpress is installed without one."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()

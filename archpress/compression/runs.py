@@ -1,0 +1,176 @@
+"""A whole run in its folder: everything opened, the pipeline called, everything written."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.source_code import source_code
+from archpress.compression.finishing import Finished, input_scaling_of
+from archpress.compression.pipeline import Pipeline
+from archpress.compression.preparation import load_data, prepare
+from archpress.compression.result import CompressionResult
+from archpress.compression.run_folder import (
+    RunFolder,
+    environment,
+    read_settings,
+    seconds_by_stage,
+)
+from archpress.compression.settings import RunSettings
+from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
+from archpress.errors import RunFolderError
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.datasets import DataSet
+from archpress.evaluation.executors import ProcessPool
+from archpress.evaluation.precision import Precision, choose_precision
+
+Method = Callable[[CompressionTask, Resources], CompressionResult]
+
+
+def compress_in(
+    path: Path,
+    settings: RunSettings,
+    resume: bool = False,
+    progress: Progress = silent,
+    data: DataSet | None = None,
+    network: Architecture | None = None,
+) -> CompressionResult:
+    """Run the method in a folder, from the start or from where it was stopped.
+
+    Args:
+        path: The run folder.
+        settings: The run's settings.
+        resume: Whether to continue a run of the same settings.
+        progress: Told how far each stage is.
+        data: In place of the data set that the settings name.
+        network: In place of the network that the settings name.
+
+    Raises:
+        ArchpressError: Anything that the user can mend, before the first expensive step.
+    """
+    data = data or load_data(settings)
+    task = prepare(settings, data, network)
+    with _opened(path, settings, resume, task, progress) as (folder, resources):
+        result = Pipeline(settings, task, resources, folder).compress()
+        folder.write_json("results/base.json", result.base.to_json())
+        folder.write_json("results/archpress.json", result.to_json())
+        write_product(folder, result.compressed, task)
+        write_summary(folder)
+    return result
+
+
+def rival_in(
+    path: Path,
+    name: str,
+    method: Method,
+    progress: Progress = silent,
+    data: DataSet | None = None,
+    network: Architecture | None = None,
+) -> CompressionResult:
+    """Run a rival in the folder of a finished run: same task, archive, labels and recipe.
+
+    Where the run had no parameter budget the rival gets the size of the run's result.
+
+    Raises:
+        RunFolderError: The folder holds no finished run.
+    """
+    settings = read_settings(path)
+    record = _finished(path)
+    task = prepare(settings, data or load_data(settings), network)
+    if task.budget.parameters is None:
+        task = replace(task, budget=Budget(record["parameters"], task.budget.weight))
+    with _opened(path, settings, True, task, progress) as (folder, resources):
+        with folder.timed(name):
+            result = method(task, resources)
+        folder.write_json(f"results/{name}.json", result.to_json())
+        write_summary(folder)
+    return result
+
+
+def _finished(path: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((path / "results" / "archpress.json").read_text())
+    except FileNotFoundError:
+        raise RunFolderError(f"the run in {path} is not finished: continue it first") from None
+    return record
+
+
+@contextmanager
+def _opened(
+    path: Path, settings: RunSettings, resume: bool, task: CompressionTask, progress: Progress
+) -> Iterator[tuple[RunFolder, Resources]]:
+    """Open the folder, its archive and worker processes; close them however it ends."""
+    folder = RunFolder(path, settings, resume)
+    try:
+        precision = _settled_precision(folder, settings, task)
+        workers = settings.execution.workers or None
+        with (
+            Archive(path / "archive.sqlite") as archive,
+            ProcessPool(task.data, precision, workers) as executor,
+        ):
+            yield folder, Resources(archive, executor, path, progress)
+    finally:
+        folder.close()
+
+
+def _settled_precision(
+    folder: RunFolder, settings: RunSettings, task: CompressionTask
+) -> Precision:
+    """Return the precision of this run: probed when it started, then kept.
+
+    Raises:
+        RunFolderError: The data has changed since the run started.
+    """
+    file = folder.path / "environment.json"
+    if file.exists():
+        record = json.loads(file.read_text())
+        if record["data_digest"] != task.data.digest:
+            raise RunFolderError(f"the data has changed since the run in {folder.path} started")
+        kept: Precision = record["precision"]
+        return kept
+    precision = choose_precision(settings.execution.precision)
+    folder.write_json("environment.json", environment(precision, task.data.digest))
+    return precision
+
+
+def write_product(folder: RunFolder, finished: Finished, task: CompressionTask) -> None:
+    """Write ``compressed/``: architecture, source and weights of the best seed on validation."""
+    from archpress.evaluation.running import save_weights
+
+    mean, deviation = input_scaling_of(task)
+    folder.write_json("compressed/architecture.json", finished.architecture.to_json())
+    folder.write_text("compressed/model.py", source_code(finished.architecture, mean, deviation))
+    save_weights(finished.model(), folder.path / "compressed" / "weights.safetensors")
+
+
+def write_summary(folder: RunFolder) -> None:
+    """Write ``result.json`` from ``results/``, the ledger and the environment.
+
+    Its form is the one every experiment keeps: ``base``, ``compressed`` and ``rivals.<name>``, each
+    with parameters, MACs, test accuracy per seed and final epochs; labels and label epochs; seconds
+    by stage; hardware and commit.
+    """
+    results = folder.path / "results"
+    compressed = json.loads((results / "archpress.json").read_text())
+    facts = json.loads((folder.path / "environment.json").read_text())
+    rivals = {
+        file.stem: json.loads(file.read_text())
+        for file in sorted(results.glob("*.json"))
+        if file.stem not in ("base", "archpress") and not file.stem.startswith("test-")
+    }
+    folder.write_json(
+        "result.json",
+        {
+            "base": json.loads((results / "base.json").read_text()),
+            "compressed": compressed,
+            "rivals": rivals,
+            "labels": compressed["labels"],
+            "label_epochs": compressed["label_epochs"],
+            "seconds": seconds_by_stage(folder.path),
+            "hardware": f"{facts['processor']}, {facts['cores']} cores, {facts['precision']}",
+            "commit": facts["commit"],
+        },
+    )

@@ -1,0 +1,249 @@
+"""Settings of a run: a profile, a TOML file over it, flags over both; all checked at once."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from archpress.embedding.settings import PAPER, EmbeddingSettings
+from archpress.errors import SettingsError, nearest
+from archpress.evaluation.precision import PrecisionChoice
+from archpress.evaluation.recipe import TrainingRecipe, find_recipe
+
+Amount = int | str
+"""A number, or a share of the input network's such as ``"10%"``."""
+
+PROFILES = ("cpu", "demo", "paper")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSettings(_Table):
+    """``[data]``: a built-in name, or a path; where its files lie; the validation share."""
+
+    name: str = "digits"
+    folder: str = ""
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+
+
+class SpaceSettings(_Table):
+    """``[space]``: what is sampled, how many networks are labelled, how large they may be.
+
+    Amounts in per cent are of the input network.
+    """
+
+    name: Literal["paper", "blocks"] = "blocks"
+    networks: int = Field(default=160, ge=10)
+    min_parameters: Amount = "0.5%"
+    max_parameters: Amount = "100%"
+    max_macs: Amount = "50%"
+    max_activation_megabytes: float = Field(default=16.0, gt=0)
+
+
+class RecipeSettings(_Table):
+    """``[label]``: a preset recipe by name, and what to change in it."""
+
+    recipe: str
+    epochs: int | None = None
+    images: int | None = None
+    seeds: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+
+    def resolve(self) -> TrainingRecipe:
+        """Return the recipe.
+
+        Raises:
+            SettingsError: No such preset, or a value out of range.
+        """
+        changes = {k: v for k, v in self.model_dump(exclude={"recipe", "finalists"}).items() if v is not None}
+        values = find_recipe(self.recipe).model_dump()
+        return TrainingRecipe.model_validate({**values, **changes})
+
+
+class FinalSettings(RecipeSettings):
+    """``[final]``: the recipe of base and compressed network.
+
+    ``finalists`` of the best labelled candidates are trained by it; the best on validation is kept.
+    """
+
+    finalists: int = Field(default=1, ge=1)
+
+
+class SearchSettings(_Table):
+    """``[search]``: the descent and the candidates.
+
+    Attributes:
+        target_parameters: p_0, the parameter budget; a count or a share of the input network. The
+            result's exact count never exceeds it. ``0`` sets no budget (the paper's p_0 = 0).
+        target_accuracy: a_0.
+        parameter_weight: lambda of L_c.
+        steps: Gradient steps.
+        step_size: eta; with ``normalised`` steps in units of the mean distance between labelled
+            networks in the embedding.
+        step: ``gradient`` follows the gradient as it is (paper); ``normalised`` its direction.
+        starts: Where to descend from: the input network, then the best labelled ones.
+        candidates: Distinct decodings to label in each round.
+        rounds: Descend and label so many times, fine-tuning the regressors in between.
+        fine_tune_iterations: Iterations of the fine-tuning (section 5.3); 0 for none.
+        fine_tune_learning_rate: Its learning rate.
+        label_path: Label the distinct decodings of the first so many steps from the input network,
+            to measure how far the regressors hold.
+        consider_labelled: Whether networks labelled for the fit may be chosen as well.
+    """
+
+    target_parameters: Amount = "10%"
+    target_accuracy: float = Field(default=1.0, ge=0, le=1)
+    parameter_weight: float = Field(default=1.0, ge=0)
+    steps: int = Field(default=40, ge=1)
+    step_size: float = Field(default=0.05, gt=0)
+    step: Literal["gradient", "normalised"] = "normalised"
+    starts: int = Field(default=8, ge=1)
+    candidates: int = Field(default=12, ge=1)
+    rounds: int = Field(default=2, ge=1)
+    fine_tune_iterations: int = Field(default=50, ge=0)
+    fine_tune_learning_rate: float = Field(default=0.0003, gt=0)
+    label_path: int = Field(default=0, ge=0)
+    consider_labelled: bool = True
+
+
+class ExecutionSettings(_Table):
+    """``[execution]``: what changes how fast a run is, not what it means."""
+
+    workers: int = Field(default=0, ge=0)
+    precision: PrecisionChoice = "auto"
+
+
+class RunSettings(_Table):
+    """Everything a run depends on. ``seed`` decides all randomness."""
+
+    network: str
+    seed: int = Field(default=0, ge=0)
+    data: DataSettings = DataSettings()
+    space: SpaceSettings = SpaceSettings()
+    label: RecipeSettings = RecipeSettings(recipe="label-small")
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    search: SearchSettings = SearchSettings()
+    final: FinalSettings = FinalSettings(recipe="final-short")
+    execution: ExecutionSettings = ExecutionSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_configuration(cls, values: Any) -> Any:
+        """Let ``embedding.configuration = "paper"`` choose the defaults of that table."""
+        table = values.get("embedding") if isinstance(values, dict) else None
+        if not isinstance(table, dict) or "configuration" not in table:
+            return values
+        table = dict(table)
+        configuration = table.pop("configuration")
+        if configuration not in ("default", "paper"):
+            hint = nearest(str(configuration), ("default", "paper"))
+            raise ValueError(f"unknown configuration {configuration!r}{hint}")
+        defaults = PAPER.model_dump() if configuration == "paper" else {}
+        return {**values, "embedding": {**defaults, **table}}
+
+    def comparable(self) -> dict[str, Any]:
+        """Return the values that must agree for a run to be resumed."""
+        return self.model_dump(mode="json", exclude={"execution"})
+
+
+def read_amount(amount: Amount, whole: int, name: str) -> int:
+    """Return an amount as a count; ``"10%"`` is of ``whole``.
+
+    Raises:
+        SettingsError: It is neither a count nor a share.
+    """
+    text = str(amount).strip()
+    try:
+        value = float(text[:-1]) / 100 * whole if text.endswith("%") else float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise SettingsError(
+            f"{name} is {amount!r}, expected a count such as 70000 or a share as 10%"
+        )
+    return int(value)
+
+
+def load_settings(
+    profile: str, file: Path | None = None, flags: Mapping[str, Any] | None = None
+) -> RunSettings:
+    """Return the settings of a profile, a TOML file over it and flags over both.
+
+    Args:
+        profile: ``cpu``, ``demo`` or ``paper``.
+        file: A TOML file with the tables of :class:`RunSettings`; None for none.
+        flags: Values by dotted name, such as ``{"search.steps": 5}``; None values do not count.
+
+    Raises:
+        SettingsError: An unknown profile or key (with the nearest), or a value out of range.
+    """
+    if profile not in PROFILES:
+        raise SettingsError(f"unknown profile {profile!r}{nearest(profile, PROFILES)}")
+    text = resources.files("archpress.compression").joinpath(f"profiles/{profile}.toml").read_text()
+    values = tomllib.loads(text)
+    if file is not None:
+        _merge(values, _read_toml(file))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            *tables, key = name.split(".")
+            nested: dict[str, Any] = {key: value}
+            for table in reversed(tables):
+                nested = {table: nested}
+            _merge(values, nested)
+    return parse_settings(values, str(file) if file else f"profile {profile}")
+
+
+def parse_settings(values: Mapping[str, Any], where: str) -> RunSettings:
+    """Return checked settings, recipes resolved once to be sure they can be.
+
+    Raises:
+        SettingsError: One sentence for the first thing wrong.
+    """
+    try:
+        settings = RunSettings.model_validate(values)
+        settings.label.resolve()
+        settings.final.resolve()
+    except ValidationError as error:
+        raise SettingsError(f"{where}: {_first_problem(error)}") from None
+    return settings
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"settings file {file} cannot be read: {error}") from error
+
+
+def _merge(values: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
+            _merge(values[key], value)
+        else:
+            values[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        *tables, key = problem["loc"]
+        return f"unknown key '{path}'{nearest(str(key), _keys(tuple(map(str, tables))))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"'{path}' is {problem['input']!r}: {message}" if path else message
+
+
+def _keys(tables: tuple[str, ...]) -> list[str]:
+    model: type[BaseModel] = RunSettings
+    for table in tables:
+        annotation = model.model_fields[table].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    extra = ["configuration"] if model is EmbeddingSettings else []
+    return [*model.model_fields, *extra]

@@ -1,0 +1,118 @@
+"""CompressionTask: what every compression method is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.cost import Cost
+from archpress.architectures.spaces import Limits, Space
+from archpress.errors import BudgetError
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.datasets import DataSet
+from archpress.evaluation.executors import Executor
+from archpress.evaluation.recipe import TrainingRecipe
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, units done, units in all)."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a method works with.
+
+    Attributes:
+        archive: Knows every network trained so far.
+        executor: Trains networks; holds the data.
+        folder: The run folder.
+        progress: Told how far each stage is.
+    """
+
+    archive: Archive
+    executor: Executor
+    folder: Path
+    progress: Progress = silent
+
+    def reporter(self, stage: str) -> Callable[[int, int], None]:
+        """Return a callable of (done, total) for one stage."""
+        return lambda done, total: self.progress(stage, done, total)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the result may cost, by exact count.
+
+    Attributes:
+        parameters: At most so many; None for no bound.
+        weight: lambda, what a network as large as the input costs in accuracy where there is no
+            bound.
+    """
+
+    parameters: int | None
+    weight: float = 1.0
+
+    def allows(self, cost: Cost) -> bool:
+        """Return whether ``cost`` is within the budget."""
+        return self.parameters is None or cost.parameters <= self.parameters
+
+
+@dataclass(frozen=True)
+class CompressionTask:
+    """One network to compress on one data set; shared by our method and its rivals.
+
+    Attributes:
+        network: The input network.
+        data: Data set; methods see its training and validation parts, only finishing the test.
+        space: Where networks are sampled from.
+        budget: What the result may cost.
+        label_recipe: How a network is labelled.
+        labels: How many networks a method may label.
+        final_recipe: How base and result are trained.
+        finalists: How many candidates get the final training before one is chosen on validation.
+        seed: Decides all randomness of a method.
+    """
+
+    network: Architecture
+    data: DataSet
+    space: Space
+    budget: Budget
+    label_recipe: TrainingRecipe
+    labels: int
+    final_recipe: TrainingRecipe
+    finalists: int
+    seed: int
+
+    def check(self) -> None:
+        """Refuse a budget that nothing, or the input network itself, meets.
+
+        Raises:
+            BudgetError: With the smallest reachable size, or the input network's.
+        """
+        if self.budget.parameters is None:
+            return
+        smallest = self.space.smallest().cost.parameters
+        if self.budget.parameters < smallest:
+            raise BudgetError(
+                f"the target of {self.budget.parameters:,} parameters is below the smallest "
+                f"reachable network, which has {smallest:,}"
+            )
+        size = self.network.cost.parameters
+        if self.budget.parameters >= size:
+            raise BudgetError(
+                f"the target of {self.budget.parameters:,} parameters is no compression: "
+                f"the input network has {size:,}"
+            )
+
+
+def within(limits: Limits, network: Architecture) -> bool:
+    """Return whether a decoded network is as practical to train as a sampled one."""
+    upper = Limits(
+        max_parameters=limits.max_parameters,
+        max_macs=limits.max_macs,
+        max_activation_bytes=limits.max_activation_bytes,
+    )
+    return upper.violation(network.cost) is None

@@ -1,0 +1,1 @@
+"""A continuous space of architectures: encoder, decoder and regressors, fitted jointly."""

@@ -1,0 +1,245 @@
+"""Joint training of encoder, decoder and regressors, with checkpoints."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from archpress.architectures.architecture import Architecture
+from archpress.embedding.losses import JointLoss, accuracy_loss, joint_loss, parameter_loss
+from archpress.embedding.model import Embedding
+from archpress.embedding.regressors import ParameterTarget
+from archpress.embedding.settings import EmbeddingSettings
+from archpress.embedding.tokens import to_tokens
+from archpress.errors import EmbeddingError
+
+MIN_LABELLED = 8
+LOG_EVERY = 50
+CHECKPOINT_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Example:
+    """An architecture to learn from; ``accuracy`` in [0, 1], or None without a label."""
+
+    architecture: Architecture
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples as tensors: tokens ``[B, T, F]``, accuracies ``[B]`` (NaN: none), parameters ``[B]``."""
+
+    tokens: Tensor
+    accuracies: Tensor
+    parameters: Tensor
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> "Examples":
+        """Return the tensors of ``examples``."""
+        nan = float("nan")
+        return cls(
+            to_tokens([e.architecture for e in examples]),
+            torch.tensor([nan if e.accuracy is None else e.accuracy for e in examples]),
+            torch.tensor([e.architecture.cost.parameters for e in examples]),
+        )
+
+
+def split_held_out(
+    labelled: Sequence[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Return (learned from, held out); which is which depends on the seed and the count only."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labelled), generator=generator).tolist()
+    count = round(share * len(labelled))
+    return [labelled[i] for i in order[count:]], [labelled[i] for i in order[:count]]
+
+
+class Fit:
+    """One fit, resumable from its folder.
+
+    Args:
+        examples: What to learn from, labelled or not.
+        settings: Configuration and schedule.
+        seed: Decides initial weights and batches; batch ``i`` depends on the seed and ``i`` alone,
+            so a resumed fit is the undisturbed one.
+        folder: Where ``fit.jsonl`` and the checkpoint go; None for nowhere.
+
+    Raises:
+        EmbeddingError: Fewer than eight labelled examples.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        settings: EmbeddingSettings,
+        seed: int,
+        folder: Path | None = None,
+    ) -> None:
+        labelled = sum(e.accuracy is not None for e in examples)
+        if labelled < MIN_LABELLED:
+            raise EmbeddingError(
+                f"a fit needs at least {MIN_LABELLED} labelled networks, there are {labelled}"
+            )
+        self.settings, self.seed, self.folder = settings, seed, folder
+        self.data = Examples.of(examples)
+        counts = self.data.parameters.float()
+        target = ParameterTarget(settings.parameter_target == "log10", float(counts.std()))
+        self.targets = target.of(counts)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embedding = Embedding(settings, target)
+        self.embedding.parameter_regressor.start_at(float(self.targets.mean()))
+        self.optimizer = make_optimizer(self.embedding, settings)
+        self.iteration = 0
+
+    def run(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embedding:
+        """Train to the last iteration; return the embedding in evaluation mode."""
+        self._resume()
+        self.embedding.train()
+        while self.iteration < self.settings.iterations:
+            losses = self.step()
+            if self.iteration % LOG_EVERY == 0 or self.iteration == self.settings.iterations:
+                self._log(losses)
+                on_progress(self.iteration, self.settings.iterations)
+            if self.iteration % CHECKPOINT_EVERY == 0:
+                self._checkpoint()
+        return self.embedding.eval()
+
+    def step(self) -> JointLoss:
+        """Take one gradient step on one batch; return the losses before it."""
+        settings = self.settings
+        chosen = self._batch(self.iteration)
+        decay = settings.decay_factor ** (self.iteration // settings.decay_period)
+        self.optimizer.param_groups[0]["lr"] = settings.learning_rate * decay
+        losses = batch_losses(self.embedding, self.data, self.targets, chosen)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        self.optimizer.step()
+        self.iteration += 1
+        return losses
+
+    def _batch(self, iteration: int) -> Tensor:
+        """Return indices of a batch; half of it labelled where unlabelled examples take part."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + iteration)
+        labelled = (~self.data.accuracies.isnan()).nonzero().squeeze(1)
+        size = self.settings.batch_size
+        if len(labelled) == len(self.data.accuracies):
+            return torch.randint(len(labelled), (size,), generator=generator)
+        some = labelled[torch.randint(len(labelled), (size // 2,), generator=generator)]
+        any_of = torch.randint(len(self.data.accuracies), (size - size // 2,), generator=generator)
+        return torch.cat([some, any_of])
+
+    def _log(self, losses: JointLoss) -> None:
+        if self.folder is None:
+            return
+        line = {"iteration": self.iteration, "L": float(losses.total.detach())}
+        for name, value in zip(("L_d", "L_a", "L_p"), losses[1:], strict=True):
+            line[name] = float(value.detach())
+        with (self.folder / "fit.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _checkpoint(self) -> None:
+        if self.folder is None:
+            return
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v for k, v in self.embedding.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        path = self.folder / "fit.checkpoint.safetensors"
+        save_file(
+            {k: v.contiguous() for k, v in tensors.items()},
+            path.with_suffix(".part"),
+            {"iteration": str(self.iteration), "seed": str(self.seed)},
+        )
+        path.with_suffix(".part").replace(path)
+
+    def _resume(self) -> None:
+        """Load the checkpoint of the folder, if one is there, and cut the log back to it."""
+        if self.folder is None:
+            return
+        path = self.folder / "fit.checkpoint.safetensors"
+        if path.exists():
+            self._load(path)
+        log = self.folder / "fit.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
+        kept = [line for line in lines if _iteration_of(line) <= self.iteration]
+        log.write_text("".join(line + "\n" for line in kept))
+
+    def _load(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                iteration = int(file.metadata()["iteration"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            model = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
+            self.embedding.load_state_dict(model)
+        except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+            raise EmbeddingError(f"{path} is damaged; delete it to fit from the start") from error
+        states: dict[int, dict[str, Tensor]] = {}
+        for name in tensors.keys() - {f"model.{k}" for k in model}:
+            _, index, key = name.split(".", 2)
+            states.setdefault(int(index), {})[key] = tensors[name]
+        record = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({**record, "state": states})
+        self.iteration = iteration
+
+
+def _iteration_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["iteration"])
+    except (json.JSONDecodeError, KeyError):
+        return float("inf")
+
+
+def make_optimizer(embedding: Embedding, settings: EmbeddingSettings) -> torch.optim.Optimizer:
+    """Return Nesterov SGD or Adam over all parameters."""
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(embedding.parameters(), lr=settings.learning_rate)
+    return torch.optim.SGD(
+        embedding.parameters(), lr=settings.learning_rate, momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+    )  # fmt: skip
+
+
+def batch_losses(
+    embedding: Embedding, data: Examples, targets: Tensor, chosen: Tensor
+) -> JointLoss:
+    """Return L and its terms on the examples at indices ``chosen`` ``[B]``."""
+    tokens = data.tokens[chosen]
+    prediction = embedding(tokens)
+    return joint_loss(
+        embedding.codec.loss(prediction.output, tokens),
+        accuracy_loss(prediction.accuracy, data.accuracies[chosen]),
+        parameter_loss(prediction.parameters, targets[chosen]),
+        embedding.settings.lambda_1,
+        embedding.settings.lambda_2,
+    )
+
+
+def fine_tune(
+    embedding: Embedding, examples: Sequence[Example], iterations: int, learning_rate: float
+) -> Embedding:
+    """Train on newly labelled networks for a few small steps (ICML version, section 5.3).
+
+    Batch statistics stay as they were fitted; the embedding is changed in place and returned in
+    evaluation mode.
+    """
+    data = Examples.of(examples)
+    targets = embedding.parameter_target.of(data.parameters)
+    optimizer = torch.optim.SGD(
+        embedding.parameters(), lr=learning_rate, momentum=0.5, nesterov=True
+    )
+    everything = torch.arange(len(examples))
+    embedding.eval()
+    for _ in range(iterations):
+        losses = batch_losses(embedding, data, targets, everything)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        optimizer.step()
+    return embedding

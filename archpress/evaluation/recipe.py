@@ -1,0 +1,114 @@
+"""How a network is trained: everything that can change a number, and nothing else."""
+
+import hashlib
+import json
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from archpress.errors import SettingsError, nearest
+
+
+class TrainingRecipe(BaseModel):
+    """One training schedule with Adam.
+
+    Attributes:
+        name: For people; not part of the digest.
+        epochs: Passes over the training images.
+        batch_size: Images per step; an incomplete last batch is left out.
+        learning_rate: The highest learning rate.
+        schedule: ``step`` multiplies by 0.1 after each milestone; ``one_cycle`` rises linearly
+            over the first fifth of the steps and falls to zero along a cosine.
+        milestones: Epochs after which ``step`` decays.
+        weight_decay: Decoupled weight decay.
+        normalization: ``half`` subtracts 0.5 from pixels in [0, 1]; ``channel`` subtracts the mean
+            and divides by the standard deviation of the training images.
+        flip: Mirror horizontally with probability 0.5.
+        crop_padding: Zero padding in pixels of the random crop; 0 for none.
+        images: Training images used, a fixed subset for all networks; None for all.
+        seeds: Independent initialisations m that are averaged (section 3.2); not in the digest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["step", "one_cycle"] = "step"
+    milestones: tuple[int, ...] = ()
+    weight_decay: float = Field(default=0.0, ge=0)
+    normalization: Literal["half", "channel"] = "half"
+    flip: bool = False
+    crop_padding: int = Field(default=0, ge=0)
+    images: int | None = Field(default=None, ge=2)
+    seeds: int = Field(default=1, ge=1)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over everything that can change the result for one seed."""
+        values = self.model_dump(mode="json", exclude={"name", "seeds"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of ``step`` (from 0)."""
+        if self.schedule == "step":
+            passed = sum(step >= epoch * steps_per_epoch for epoch in self.milestones)
+            return float(self.learning_rate * 0.1**passed)
+        total = self.epochs * steps_per_epoch
+        rise = max(1, total // 5)
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (total - rise)))
+
+
+_CIFAR = TrainingRecipe(
+    name="paper-cifar10", epochs=150, batch_size=128, learning_rate=0.001, milestones=(80, 120),
+    flip=True, crop_padding=4, seeds=5,
+)  # fmt: skip
+_FASHION = TrainingRecipe(
+    name="paper-fashion-mnist", epochs=50, batch_size=64, learning_rate=0.01, milestones=(30,),
+    seeds=5,
+)  # fmt: skip
+_SHORT = TrainingRecipe(
+    name="label-small", epochs=2, batch_size=128, learning_rate=0.004, schedule="one_cycle",
+    normalization="channel", images=10_000,
+)  # fmt: skip
+
+RECIPES: dict[str, TrainingRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _FASHION,
+        _CIFAR,
+        _CIFAR.model_copy(update={"name": "paper-cifar100"}),
+        _CIFAR.model_copy(update={"name": "paper-svhn", "flip": False, "crop_padding": 0}),
+        # Section 5: 5 epochs, m = 5, by the recipe of the data (milestones never reached).
+        _CIFAR.model_copy(
+            update={"name": "label", "epochs": 5, "milestones": (), "flip": False,
+                    "crop_padding": 0}
+        ),
+        _CIFAR.model_copy(update={"name": "label-augmented", "epochs": 5, "milestones": ()}),
+        _FASHION.model_copy(update={"name": "label-fashion-mnist", "epochs": 5, "milestones": ()}),
+        # Cheaper labels for CPUs: complete short schedules, one initialisation each.
+        _SHORT,
+        _SHORT.model_copy(update={"name": "label-medium", "epochs": 3, "images": 20_000}),
+        _SHORT.model_copy(update={"name": "label-digits", "epochs": 6, "images": None,
+                                  "batch_size": 32}),
+        _SHORT.model_copy(update={"name": "final-digits", "epochs": 20, "images": None,
+                                  "batch_size": 32, "seeds": 3}),
+        _SHORT.model_copy(update={"name": "final-short", "epochs": 8, "images": None,
+                                  "seeds": 3}),
+    )
+}  # fmt: skip
+
+
+def find_recipe(name: str) -> TrainingRecipe:
+    """Return the preset of that name.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    if name not in RECIPES:
+        raise SettingsError(f"unknown recipe {name!r}{nearest(name, RECIPES)}")
+    return RECIPES[name]

@@ -1,0 +1,163 @@
+"""Evaluation: what was learned by training one architecture once, failures included."""
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from archpress.architectures.architecture import Architecture
+from archpress.errors import ArchiveError
+from archpress.evaluation.recipe import TrainingRecipe
+
+FORMAT_VERSION = 1
+Status = Literal["ok", "diverged", "out_of_memory", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run to do: its key decides its random seed (decision R10).
+
+    Attributes:
+        architecture: What to train.
+        recipe: How.
+        seed: Number of the initialisation, from 0.
+        data_digest: Content of the data set.
+        weights_path: Where to save the trained weights; empty for nowhere.
+    """
+
+    architecture: Architecture
+    recipe: TrainingRecipe
+    seed: int
+    data_digest: str
+    weights_path: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return what tells this run from every other in an archive."""
+        return f"{self.architecture.digest}-{self.recipe.digest}-{self.seed}-{self.data_digest}"
+
+    @property
+    def random_seed(self) -> int:
+        """Return the seed of weights, order and augmentation: independent per key."""
+        return int.from_bytes(hashlib.sha256(self.key.encode()).digest()[:7], "big")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of one job.
+
+    Attributes:
+        key: The job's key.
+        architecture: What was trained.
+        recipe: How, as recipe values.
+        seed: Number of the initialisation.
+        data_digest: Content of the data set.
+        status: ``ok``, or why there is no accuracy.
+        reason: One sentence where the status is not ``ok``.
+        validation_accuracy: In [0, 1]; None unless ``ok``.
+        losses: Mean training loss of each epoch.
+        images: Training images seen per epoch.
+        seconds: Wall time of training and scoring.
+        circumstances: Precision, versions, processor.
+    """
+
+    key: str
+    architecture: Architecture
+    recipe: TrainingRecipe
+    seed: int
+    data_digest: str
+    status: Status
+    reason: str = ""
+    validation_accuracy: float | None = None
+    losses: tuple[float, ...] = ()
+    images: int = 0
+    seconds: float = 0.0
+    circumstances: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, job: Job, status: Status, **values: Any) -> "Evaluation":
+        """Return the record of ``job`` with this status."""
+        return cls(
+            job.key, job.architecture, job.recipe, job.seed, job.data_digest, status, **values
+        )
+
+    @property
+    def epochs_trained(self) -> int:
+        """Epochs that were run, complete or not."""
+        return len(self.losses)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values, with the format version."""
+        record = asdict(self)
+        record["architecture"] = self.architecture.to_json()
+        record["recipe"] = self.recipe.model_dump(mode="json")
+        return {"version": FORMAT_VERSION, **record}
+
+    @classmethod
+    def from_json(cls, record: Any) -> "Evaluation":
+        """Return the record of :meth:`to_json`.
+
+        Raises:
+            ArchiveError: Another version, or not an evaluation.
+        """
+        if not isinstance(record, dict) or record.get("version") != FORMAT_VERSION:
+            raise ArchiveError(f"expected an evaluation of format version {FORMAT_VERSION}")
+        values = {name: value for name, value in record.items() if name != "version"}
+        try:
+            values["architecture"] = Architecture.from_json(values["architecture"])
+            values["recipe"] = TrainingRecipe.model_validate(values["recipe"])
+            values["losses"] = tuple(values["losses"])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchiveError(f"an evaluation is incomplete: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Label:
+    """Expected accuracy of one architecture: the mean over its initialisations (section 3.2).
+
+    Attributes:
+        architecture: The architecture.
+        accuracy: Mean validation accuracy in [0, 1]; a run that diverged counts as chance. None
+            where no run says anything (out of memory, failed).
+        standard_error: Of the mean; None for fewer than two runs.
+        evaluations: The runs behind it.
+    """
+
+    architecture: Architecture
+    accuracy: float | None
+    standard_error: float | None
+    evaluations: tuple[Evaluation, ...]
+
+    @classmethod
+    def of(cls, evaluations: Sequence[Evaluation]) -> "Label":
+        """Return the label of runs of one architecture by one recipe."""
+        architecture = evaluations[0].architecture
+        values = [_value(e) for e in evaluations if e.status in ("ok", "diverged")]
+        if not values:
+            return cls(architecture, None, None, tuple(evaluations))
+        mean = sum(values) / len(values)
+        error = None
+        if len(values) > 1:
+            variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
+            error = (variance / len(values)) ** 0.5
+        return cls(architecture, mean, error, tuple(evaluations))
+
+
+def _value(evaluation: Evaluation) -> float:
+    if evaluation.validation_accuracy is None:
+        return 1 / evaluation.architecture.classes
+    return evaluation.validation_accuracy
+
+
+def circumstances(precision: str) -> dict[str, str]:
+    """Return what a number depends on besides the recipe."""
+    import torch
+
+    return {
+        "precision": precision,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }

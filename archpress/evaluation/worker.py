@@ -1,0 +1,136 @@
+"""A worker process: takes jobs on its standard input, gives evaluations on its standard output.
+
+It is started as ``python -m archpress.evaluation.worker`` rather than by ``multiprocessing``, so
+that a caller's script needs no ``if __name__ == "__main__"`` guard. What passes through the pipes
+is pickled by us for us; nothing read from a file is.
+"""
+
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, BinaryIO
+
+from archpress.errors import ArchpressError
+from archpress.evaluation.datasets import DataSet
+from archpress.evaluation.precision import Precision
+from archpress.evaluation.record import Evaluation, Job
+
+_LENGTH = struct.Struct("!Q")
+
+
+class WorkerDiedError(Exception):
+    """A worker process ended before it answered.
+
+    Attributes:
+        killed: Whether it was killed from outside, as the system does when memory runs out.
+    """
+
+    def __init__(self, return_code: int) -> None:
+        self.killed = return_code == -signal.SIGKILL
+        cause = f"signal {-return_code}" if return_code < 0 else f"exit status {return_code}"
+        hint = ", most often for lack of memory" if self.killed else ""
+        super().__init__(f"the worker process ended by {cause}{hint}")
+
+
+class Worker:
+    """The parent's end of one worker process.
+
+    Args:
+        data: Sent once, without its test part.
+        precision: What to train in.
+
+    Raises:
+        ArchpressError: The process does not start.
+    """
+
+    def __init__(self, data: DataSet, precision: Precision) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "archpress.evaluation.worker", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            process_group=0,  # Ctrl-C in the terminal is the parent's to handle
+        )
+        try:
+            self._exchange((data.without_test(), precision))
+        except WorkerDiedError as error:
+            raise ArchpressError(f"worker processes do not start: {error}") from error
+
+    def run(self, job: Job) -> Evaluation:
+        """Return the evaluation of ``job``.
+
+        Raises:
+            WorkerDiedError: The process ended before it answered.
+        """
+        answer = self._exchange(job)
+        assert isinstance(answer, Evaluation)
+        return answer
+
+    def _exchange(self, message: object) -> object:
+        assert self._process.stdin and self._process.stdout
+        try:
+            _send(self._process.stdin, message)
+            return _receive(self._process.stdout)
+        except (OSError, EOFError, ValueError):
+            self.kill()
+            raise WorkerDiedError(self._process.returncode) from None
+
+    def kill(self) -> None:
+        """End the process at once and wait for it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+
+def _send(pipe: BinaryIO | Any, message: object) -> None:
+    blob = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.write(_LENGTH.pack(len(blob)))
+    pipe.write(blob)
+    pipe.flush()
+
+
+def _receive(pipe: BinaryIO | Any) -> object:
+    return pickle.loads(_read(pipe, _LENGTH.unpack(_read(pipe, _LENGTH.size))[0]))
+
+
+def _read(pipe: BinaryIO | Any, size: int) -> bytes:
+    blob = pipe.read(size)
+    if len(blob) < size:
+        raise EOFError
+    return bytes(blob)
+
+
+def main() -> None:
+    """Serve jobs until standard input closes or the parent process is gone."""
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not reach the answers
+    import torch
+
+    from archpress.evaluation.running import run_job
+
+    torch.set_num_threads(1)
+    try:
+        data, precision = _receive(source)  # type: ignore[misc]
+        _send(answers, "ready")
+        while True:
+            _send(answers, run_job(_receive(source), data, precision))  # type: ignore[arg-type, has-type]
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _end_with(parent: int) -> None:
+    """End this process as soon as the parent is gone, also in the middle of a job."""
+    while os.getppid() == parent:
+        time.sleep(0.25)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

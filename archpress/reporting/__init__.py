@@ -1,0 +1,1 @@
+"""Run folders and tables: reads what the stages wrote, computes nothing."""

@@ -1,0 +1,136 @@
+"""The reference networks have the paper's sizes, and names lead to networks."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.building import build
+from archpress.architectures.layers import Convolution, Linear, MaxPool
+from archpress.architectures.references import (
+    REFERENCES,
+    conv7,
+    conv10,
+    digits_cnn,
+    find_network,
+    plain,
+)
+from archpress.errors import InvalidArchitectureError, UnknownNetworkError
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (conv7(), 708_458),
+        (conv10(), 24_354_442),
+        (conv10(classes=100), 24_423_652),
+        (digits_cnn(), 75_626),
+    ],
+)
+def test_a_reference_has_the_stated_parameters(network: Architecture, parameters: int) -> None:
+    assert network.cost.parameters == parameters
+
+
+@pytest.mark.parametrize("network", [conv7(), digits_cnn()])
+def test_a_built_reference_has_them_too(network: Architecture) -> None:
+    model = build(network, seed=0)
+    assert sum(p.numel() for p in model.parameters()) == network.cost.parameters
+    assert model(torch.zeros(2, *network.input_shape)).shape == (2, 10)
+
+
+def test_conv7_is_laid_out_as_decision_r7_says() -> None:
+    layers = conv7().layers
+    widths = [layer.out_channels for layer in layers if isinstance(layer, Convolution)]
+    assert widths == [32, 32, 64, 64, 128, 128, 256]
+    assert "".join(layer.kind[0] for layer in layers) == "cbrcbrm" * 2 + "cbr" * 3 + "l"
+    assert conv7().shapes[-2] == (256, 7, 7)
+
+
+def test_conv10_is_laid_out_as_decision_r7_says() -> None:
+    layers = conv10().layers
+    widths = [layer.out_channels for layer in layers if isinstance(layer, Convolution)]
+    assert widths == [64, 256, 256, 256, 512, 512, 768, 768, 768, 768]
+    assert "".join(layer.kind[0] for layer in layers) == "cbrcbrm" * 5 + "l"
+    assert conv10().shapes[-2] == (768, 1, 1)
+
+
+def test_plain_counts_blocks_from_one() -> None:
+    network = plain((1, 4, 4), 2, (3, 5), {1})
+    assert [type(layer) for layer in network.layers].index(MaxPool) == 3
+    assert network.shapes[-2] == (5, 2, 2)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 100), ((1, 40, 33), 7)])
+def test_a_name_gives_the_reference_at_the_shape_of_the_data(
+    name: str, shape: tuple[int, int, int], classes: int
+) -> None:
+    network = find_network(name, shape, classes)
+    assert network == REFERENCES[name](shape, classes)
+    assert (network.input_shape, network.classes) == (shape, classes)
+
+
+def test_the_names_mean_different_networks() -> None:
+    assert find_network("conv7", (1, 28, 28), 10) == conv7()
+    assert find_network("conv10", (3, 32, 32), 10) == conv10()
+    assert find_network("digits-cnn", (1, 8, 8), 10) == digits_cnn()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("conv-7", "did you mean 'conv7'?"),
+        ("digits_cnn", "did you mean 'digits-cnn'?"),
+        ("CONV10", "did you mean 'conv10'?"),
+        ("xyz", "valid: conv10, conv7, digits-cnn"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
+    message = re.escape(f"unknown network '{name}'; {hint}")
+    with pytest.raises(UnknownNetworkError, match=message):
+        find_network(name, (1, 28, 28), 10)
+
+
+def test_a_reference_that_the_images_are_too_small_for_is_refused() -> None:
+    message = r"conv10 cannot take \(1, 8, 8\) images: layer 27 \(max_pool\) on input \(768, 1, 1\)"
+    with pytest.raises(UnknownNetworkError, match=message):
+        find_network("conv10", (1, 8, 8), 10)
+
+
+@pytest.fixture
+def network_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.json"
+    network = Architecture((1, 8, 8), (Convolution(4, 3), Linear(10)))
+    path.write_text(json.dumps(network.to_json()))
+    return path
+
+
+def test_a_path_gives_the_network_of_the_file(network_file: Path) -> None:
+    network = find_network(str(network_file), (1, 8, 8), 10)
+    assert network == Architecture((1, 8, 8), (Convolution(4, 3), Linear(10)))
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "absent.json"
+    with pytest.raises(UnknownNetworkError, match=f"network file {re.escape(str(path))} does not"):
+        find_network(str(path), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((1, 8, 8), 100)])
+def test_a_file_for_other_data_is_refused_with_both_sides(
+    network_file: Path, shape: tuple[int, int, int], classes: int
+) -> None:
+    message = re.escape(
+        f"takes (1, 8, 8) images and 10 classes, the data has {shape} and {classes}"
+    )
+    with pytest.raises(UnknownNetworkError, match=message):
+        find_network(str(network_file), shape, classes)
+
+
+def test_a_damaged_file_is_refused_as_such(network_file: Path) -> None:
+    network_file.write_text("{")
+    with pytest.raises(InvalidArchitectureError, match=r"mine\.json is not readable JSON"):
+        find_network(str(network_file), (1, 8, 8), 10)
