@@ -4,7 +4,7 @@ A shape is ``(C, H, W)`` before the first Linear layer and ``(features,)`` after
 the paper's ``[t, k, o, s, p]`` (section 4.1) with the skip connection as sixth field; fields that
 a kind lacks are 0, and ``o`` of a kind that keeps its channels is its input channels.
 """
-# ruff: noqa: D102 - what each kind overrides is documented once, in Layer
+
 
 import math
 from abc import ABC, abstractmethod

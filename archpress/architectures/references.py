@@ -66,7 +66,7 @@ def find_network(name: str, input_shape: InputShape, classes: int) -> Architectu
             reason = f"{name} cannot take {input_shape} images: {error}"
             raise UnknownNetworkError(reason) from error
     if not name.endswith(".json"):
-        raise UnknownNetworkError(f"unknown network {name!r}{nearest(name, REFERENCES)}")
+        raise UnknownNetworkError(f"unknown network {name!r}{nearest(name.lower(), REFERENCES)}")
     if not Path(name).is_file():
         raise UnknownNetworkError(f"network file {name} does not exist")
     network = Architecture.load(Path(name))

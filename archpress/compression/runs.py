@@ -22,7 +22,7 @@ from archpress.compression.run_folder import (
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
 from archpress.errors import RunFolderError
-from archpress.evaluation.archive import Archive
+from archpress.evaluation.archive import Archive, open_existing
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import ProcessPool
 from archpress.evaluation.precision import Precision, choose_precision
@@ -37,6 +37,7 @@ def compress_in(
     progress: Progress = silent,
     data: DataSet | None = None,
     network: Architecture | None = None,
+    known: Path | None = None,
 ) -> CompressionResult:
     """Run the method in a folder, from the start or from where it was stopped.
 
@@ -47,6 +48,7 @@ def compress_in(
         progress: Told how far each stage is.
         data: In place of the data set that the settings name.
         network: In place of the network that the settings name.
+        known: An archive of another run; its evaluations are not made again.
 
     Raises:
         ArchpressError: Anything that the user can mend, before the first expensive step.
@@ -54,6 +56,9 @@ def compress_in(
     data = data or load_data(settings)
     task = prepare(settings, data, network)
     with _opened(path, settings, resume, task, progress) as (folder, resources):
+        if known is not None:
+            with open_existing(known) as other:
+                resources.archive.merge(other)
         result = Pipeline(settings, task, resources, folder).compress()
         folder.write_json("results/base.json", result.base.to_json())
         folder.write_json("results/archpress.json", result.to_json())

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from archpress.embedding.settings import PAPER, EmbeddingSettings
+from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.evaluation.precision import PrecisionChoice
 from archpress.evaluation.recipe import TrainingRecipe, find_recipe
@@ -61,7 +61,11 @@ class RecipeSettings(_Table):
         Raises:
             SettingsError: No such preset, or a value out of range.
         """
-        changes = {k: v for k, v in self.model_dump(exclude={"recipe", "finalists"}).items() if v is not None}
+        changes = {
+            k: v
+            for k, v in self.model_dump(exclude={"recipe", "finalists"}).items()
+            if v is not None
+        }
         values = find_recipe(self.recipe).model_dump()
         return TrainingRecipe.model_validate({**values, **changes})
 
@@ -141,11 +145,10 @@ class RunSettings(_Table):
             return values
         table = dict(table)
         configuration = table.pop("configuration")
-        if configuration not in ("default", "paper"):
-            hint = nearest(str(configuration), ("default", "paper"))
-            raise ValueError(f"unknown configuration {configuration!r}{hint}")
-        defaults = PAPER.model_dump() if configuration == "paper" else {}
-        return {**values, "embedding": {**defaults, **table}}
+        if configuration not in CONFIGURATIONS:
+            hint = nearest(str(configuration), CONFIGURATIONS)
+            raise ValueError(f"unknown embedding configuration {configuration!r}{hint}")
+        return {**values, "embedding": {**CONFIGURATIONS[configuration].model_dump(), **table}}
 
     def comparable(self) -> dict[str, Any]:
         """Return the values that must agree for a run to be resumed."""

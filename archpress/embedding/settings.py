@@ -62,3 +62,5 @@ PAPER = EmbeddingSettings(
     unlabelled=0,
 )
 """Section 5.2.2. The decay "with period 30" is read as 30 thousand iterations."""
+
+CONFIGURATIONS = {"default": EmbeddingSettings(), "paper": PAPER}

@@ -125,6 +125,17 @@ class Archive:
         return sum(self.add(evaluation) for evaluation in evaluations)
 
 
+def open_existing(path: Path) -> Archive:
+    """Open an archive that must be there.
+
+    Raises:
+        ArchiveError: It is not there, or damaged.
+    """
+    if not Path(path).is_file():
+        raise ArchiveError(f"there is no archive {path}")
+    return Archive(path)
+
+
 def read_json_lines(path: Path) -> Iterator[Evaluation]:
     """Iterate over an export.
 

@@ -149,8 +149,12 @@ class ProcessPool(Executor):
 
 
 def expected_work(job: Job) -> int:
-    """Return what a job costs in multiply-accumulates of its forward passes, for ordering."""
-    return job.architecture.cost.macs * job.recipe.epochs
+    """Return what a job costs, in multiply-accumulates of its forward passes over the images.
+
+    A step costs time whatever its network does: as much as 1.5 million MACs per image, measured on
+    two server cores.
+    """
+    return (job.architecture.cost.macs + 1_500_000) * job.recipe.epochs
 
 
 def available_cores() -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.executors import Executor
+from archpress.evaluation.executors import Executor, expected_work
 from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Job, Label
 
@@ -52,12 +52,13 @@ def evaluate(
     jobs = _jobs(architectures, recipe, executor, weights_folder)
     missing = [job for job in jobs.values() if _is_missing(job, archive)]
     known = {job.key: archive.get(job.key) for job in jobs.values()}
-    trained = []
+    work = {job.key: expected_work(job) for job in missing}
+    total, trained = sum(work.values()), []
     for evaluation in executor.run(missing):
         archive.add(evaluation)
         trained.append(evaluation)
         known[evaluation.key] = evaluation
-        on_progress(len(trained), len(missing))
+        on_progress(sum(work[run.key] for run in trained), total)
     labels = []
     for architecture in architectures:
         keys = [_job(architecture, recipe, seed, executor).key for seed in range(recipe.seeds)]

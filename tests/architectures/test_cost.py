@@ -29,7 +29,8 @@ def counted_cost(network: Architecture) -> Cost:
         model = build(network).eval()
         image = torch.empty(1, *network.input_shape)
     for module in model:
-        module.register_forward_hook(measure)
+        if not isinstance(module, torch.nn.Flatten):  # a view, which takes no memory
+            module.register_forward_hook(measure)
     with FlopCounterMode(display=False) as counter:
         model(image)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -50,14 +51,14 @@ def test_a_small_network_costs_what_the_hand_says() -> None:
     ("layers", "values"),
     [
         ((Linear(3),), 48 + 3),
-        ((MaxPool(4, 4), Linear(100)), 48 + 3),
+        ((MaxPool(4, 4), Linear(100)), 3 + 100),
         ((Convolution(64, 1), MaxPool(4, 4), Linear(2)), 64 * 16 + 64),
+        ((Convolution(2, 1), MaxPool(4, 4), Linear(2)), 48 + 2 * 16),
     ],
 )
 def test_the_peak_is_the_largest_sum_of_one_layers_input_and_output(
     layers: tuple[Layer, ...], values: int
 ) -> None:
-    values = max(values, *(103 if layer == Linear(100) else 0 for layer in layers), 0)
     assert fold_cost(layers, (3, 4, 4)).activation_bytes == 4 * values
 
 
@@ -81,7 +82,7 @@ def test_the_stated_cost_of_sampled_networks_is_what_they_show(network: Architec
     assert network.cost == counted_cost(network)
 
 
-@pytest.mark.parametrize("network", [conv7(), conv10(), conv10(classes=100)], ids=str)
+@pytest.mark.parametrize("network", [conv7(), conv10(), conv10(classes=100)])
 def test_the_stated_cost_of_the_references_is_what_they_show(network: Architecture) -> None:
     assert network.cost == counted_cost(network)
 

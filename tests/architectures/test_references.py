@@ -84,7 +84,7 @@ def test_the_names_mean_different_networks() -> None:
     [
         ("conv-7", "did you mean 'conv7'?"),
         ("digits_cnn", "did you mean 'digits-cnn'?"),
-        ("CONV10", "did you mean 'conv10'?"),
+        ("CONV-10", "did you mean 'conv10'?"),
         ("xyz", "valid: conv10, conv7, digits-cnn"),
     ],
 )

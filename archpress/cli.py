@@ -1,0 +1,325 @@
+"""The command line: one command per stage, and ``compress``, which runs them all."""
+
+import errno
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from archpress import __version__
+from archpress.errors import ArchpressError, SettingsError
+
+INTERRUPTED = 130
+REFUSED = 2
+out = Console()
+err = Console(stderr=True)
+
+
+class Commands(TyperGroup):
+    """Turns errors that a user can mend into one sentence and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ArchpressError as error:
+            _refuse(str(error))
+        except KeyboardInterrupt:
+            err.print("interrupted; what was finished is saved, --resume continues the run")
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise
+            _refuse(f"{error.strerror}: {error.filename or 'while writing'}")
+
+
+def _refuse(message: str) -> None:
+    err.print(f"[red]error:[/red] {' '.join(message.split())}", highlight=False, soft_wrap=True)
+    raise typer.Exit(REFUSED)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Architecture compression: a much smaller network that is as accurate.",
+    epilog="Start here: archpress compress digits-cnn --data digits --profile demo",
+)
+archives = typer.Typer(no_args_is_help=True, help="Move evaluations between archives.")
+app.add_typer(archives, name="archive")
+
+Network = Annotated[
+    str, typer.Argument(help="A reference (conv7, conv10, digits-cnn) or an architecture.json.")
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, fashion-mnist, cifar10, cifar100, svhn, or the path of an .npz or a folder."
+    ),
+]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Where the files of a built-in data set lie.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes; one per core if left out.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Decides all randomness.")]
+InputShape = Annotated[str, typer.Option(help="Channels, height and width: C,H,W.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"archpress {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold options of the program itself."""
+
+
+@app.command()
+def compress(
+    network: Network,
+    data: Annotated[
+        str | None, typer.Option(help="Data set: a name or a path (see evaluate).")
+    ] = None,
+    data_folder: DataFolder = None,
+    profile: Annotated[
+        str, typer.Option(help="Settings to start from: cpu, demo or paper.")
+    ] = "cpu",
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file with settings over the profile's.")
+    ] = None,
+    target_parameters: Annotated[
+        str | None, typer.Option(help="Most parameters of the result: a count, or a share as 10%.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides all randomness.")] = None,
+    workers: Workers = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; runs/NETWORK-DATA if left out.")
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="An archive of an earlier run: what it knows is not trained again."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run that was stopped.")
+    ] = False,
+) -> None:
+    """Compress NETWORK on a data set: label, learn, descend, decode, train."""
+    from archpress.compression.runs import compress_in
+    from archpress.compression.settings import load_settings
+    from archpress.reporting.progress import ProgressDisplay
+
+    flags = {
+        "network": network,
+        "data.name": data,
+        "data.folder": str(data_folder.resolve()) if data_folder else None,
+        "search.target_parameters": target_parameters,
+        "seed": seed,
+        "execution.workers": workers,
+    }
+    chosen = load_settings(profile, settings, flags)
+    folder = out_folder or Path("runs") / f"{Path(network).stem}-{Path(chosen.data.name).stem}"
+    with ProgressDisplay(out) as progress:
+        compress_in(folder, chosen, resume, progress, known=archive)
+    _print_report(folder)
+
+
+@app.command()
+def baseline(
+    name: Annotated[str, typer.Argument(help="random_search or width_scaling.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+) -> None:
+    """Solve a finished run's task otherwise: same budget, labels, recipe and seeds."""
+    from archpress.baselines import find_baseline
+    from archpress.compression.runs import rival_in
+    from archpress.reporting.progress import ProgressDisplay
+
+    method = find_baseline(name)
+    with ProgressDisplay(out) as progress:
+        rival_in(run, name, method, progress)
+    _print_report(run)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Print the result of a run as tables."""
+    _print_report(run)
+
+
+def _print_report(folder: Path) -> None:
+    from archpress.reporting.tables import files_table, ledger_table, read_result, result_table
+
+    record = read_result(folder)
+    for table in (result_table(record), ledger_table(record), files_table(folder)):
+        out.print(table)
+    out.print(
+        f"the compressed network comes from: {record['compressed']['origin']}", highlight=False
+    )
+
+
+@app.command()
+def inspect(
+    network: Network,
+    input_shape: InputShape = "1,28,28",
+    classes: Annotated[int, typer.Option(min=2, help="Outputs of the last layer.")] = 10,
+) -> None:
+    """Print the layers of NETWORK with shapes, parameters and MACs."""
+    from archpress.architectures.architecture import Architecture
+    from archpress.architectures.references import find_network
+    from archpress.reporting.tables import network_table
+
+    if network.endswith(".json") and Path(network).is_file():
+        found = Architecture.load(Path(network))
+    else:
+        found = find_network(network, _shape(input_shape), classes)
+    out.print(network_table(found, Path(network).stem))
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    try:
+        channels, height, width = (int(side) for side in text.split(","))
+    except ValueError:
+        raise SettingsError(f"input shape {text!r} is not three numbers such as 1,28,28") from None
+    if min(channels, height, width) < 1:
+        raise SettingsError(f"input shape {text!r} has a side below 1")
+    return channels, height, width
+
+
+@app.command()
+def sample(
+    count: Annotated[int, typer.Option(min=1, help="How many networks.")] = 100,
+    space: Annotated[str, typer.Option(help="Search space: blocks or paper.")] = "blocks",
+    input_shape: InputShape = "1,28,28",
+    classes: Annotated[int, typer.Option(min=2, help="Outputs of the last layer.")] = 10,
+    max_parameters: Annotated[int, typer.Option(min=1, help="Largest network.")] = 1_000_000,
+    min_parameters: Annotated[int, typer.Option(min=1, help="Smallest network.")] = 1_000,
+    max_macs: Annotated[int, typer.Option(min=1, help="Most MACs.")] = 100_000_000,
+    seed: Seed = 0,
+    out_file: Annotated[Path, typer.Option("--out", help="JSON lines.")] = Path(
+        "architectures.jsonl"
+    ),
+) -> None:
+    """Draw networks from a search space into a JSON lines file."""
+    import json
+
+    import torch
+
+    from archpress.architectures.spaces import SPACES, Limits
+    from archpress.errors import nearest
+
+    if space not in SPACES:
+        raise SettingsError(f"unknown space {space!r}{nearest(space, SPACES)}")
+    limits = Limits(min_parameters, max_parameters, max_macs)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = SPACES[space](_shape(input_shape), classes, limits).sample(count, generator)
+    out_file.write_text("".join(json.dumps(a.to_json()) + "\n" for a in drawn.architectures))
+    out.print(f"{count} networks in {out_file}, {drawn.drawn} drawn", highlight=False)
+    for reason, times in drawn.rejected.most_common():
+        out.print(f"  rejected {times}: {reason}", highlight=False)
+    for rule, times in drawn.repaired.most_common():
+        out.print(f"  repaired {times}: {rule}", highlight=False)
+
+
+@app.command()
+def evaluate(
+    architectures: Annotated[Path, typer.Argument(help="JSON lines, as sample writes them.")],
+    data: Data,
+    archive: Annotated[Path, typer.Option(help="SQLite file; what it knows is not repeated.")],
+    data_folder: DataFolder = None,
+    recipe: Annotated[str, typer.Option(help="A preset training recipe.")] = "label-small",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    workers: Workers = None,
+) -> None:
+    """Label networks: train each from several initialisations and keep its accuracy."""
+    from archpress.architectures.architecture_files import read_architectures
+    from archpress.evaluation.archive import Archive
+    from archpress.evaluation.datasets import load
+    from archpress.evaluation.executors import ProcessPool
+    from archpress.evaluation.precision import choose_precision
+    from archpress.evaluation.recipe import find_recipe
+    from archpress.evaluation.sweep import evaluate as run_sweep
+    from archpress.reporting.progress import ProgressDisplay
+
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise SettingsError(f"precision is {precision!r}, expected auto, float32 or bfloat16")
+    networks, chosen = read_architectures(architectures), find_recipe(recipe)
+    images = load(data, folder=data_folder)
+    with (
+        Archive(archive) as store,
+        ProcessPool(images, choose_precision(precision), workers) as pool,  # type: ignore[arg-type]
+        ProgressDisplay(out) as progress,
+    ):
+        sweep = run_sweep(
+            networks, chosen, store, pool, on_progress=lambda d, n: progress("labels", d, n)
+        )
+    failed = sum(label.accuracy is None for label in sweep.labels)
+    out.print(
+        f"{len(sweep.labels)} labels in {archive}: {len(sweep.trained)} runs made now, "
+        f"{failed} networks without an accuracy",
+        highlight=False,
+    )
+
+
+@app.command()
+def fit(
+    archive: Annotated[Path, typer.Argument(help="An archive of labels.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the embedding goes.")],
+    configuration: Annotated[str, typer.Option(help="default or paper.")] = "default",
+    iterations: Annotated[int | None, typer.Option(min=1, help="Gradient steps.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Learn an embedding of architectures from an archive; continues where it was stopped."""
+    from archpress.embedding.archive_fit import fit_archive
+    from archpress.reporting.progress import ProgressDisplay
+
+    with ProgressDisplay(out) as progress:
+        facts = fit_archive(
+            archive, out_folder, configuration, iterations, seed,
+            lambda done, total: progress("embedding", done, total),
+        )  # fmt: skip
+    out.print_json(data=facts)
+
+
+@archives.command("export")
+def export_archive(
+    archive: Annotated[Path, typer.Argument(help="An archive.")],
+    file: Annotated[Path, typer.Argument(help="JSON lines to write.")],
+) -> None:
+    """Write all evaluations of an archive as JSON lines."""
+    from archpress.evaluation.archive import open_existing
+
+    with open_existing(archive) as store:
+        out.print(f"{store.export(file)} evaluations in {file}", highlight=False)
+
+
+@archives.command("import")
+def import_archive(
+    archive: Annotated[Path, typer.Argument(help="An archive; made where absent.")],
+    file: Annotated[Path, typer.Argument(help="JSON lines, as export writes them.")],
+) -> None:
+    """Add the evaluations of an export to an archive."""
+    from archpress.evaluation.archive import Archive, read_json_lines
+
+    evaluations = list(read_json_lines(file))
+    with Archive(archive) as store:
+        added = store.merge(evaluations)
+    out.print(f"{added} evaluations added to {archive}", highlight=False)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="archpress")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Fit an embedding to an archive: the stage on its own, as the command ``fit`` runs it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from archpress.embedding.diagnostics import diagnose
+from archpress.embedding.fitting import Example, Fit, split_held_out
+from archpress.embedding.settings import CONFIGURATIONS
+from archpress.errors import EmbeddingError, SettingsError, nearest
+from archpress.evaluation.archive import Archive, open_existing
+from archpress.evaluation.record import Evaluation, Label
+
+
+def fit_archive(
+    archive: Path,
+    folder: Path,
+    configuration: str = "default",
+    iterations: int | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Fit an embedding to the labels of an archive and save it in ``folder``.
+
+    Args:
+        archive: Its most frequent pair of recipe and data gives the labels.
+        folder: Where embedding, history and checkpoint go; a stopped fit is continued.
+        configuration: ``default`` or ``paper``; without unlabelled networks.
+        iterations: In place of the configuration's.
+        seed: Decides initial weights, batches and what is held out.
+        on_progress: Called with (iterations done, iterations in all).
+
+    Returns:
+        How many networks were learned from, and the held-out diagnostics.
+
+    Raises:
+        ArchiveError: There is no usable archive.
+        EmbeddingError: It has too few labels, or ``folder`` holds an embedding.
+        SettingsError: Unknown configuration.
+    """
+    if configuration not in CONFIGURATIONS:
+        hint = nearest(configuration, CONFIGURATIONS)
+        raise SettingsError(f"unknown configuration {configuration!r}{hint}")
+    if (folder / "embedding.json").exists():
+        raise EmbeddingError(f"{folder} holds an embedding already: name another folder")
+    changes = {"unlabelled": 0} | ({"iterations": iterations} if iterations else {})
+    settings = CONFIGURATIONS[configuration].model_copy(update=changes)
+    with open_existing(archive) as store:
+        labelled = labelled_examples(store)
+    learned, held_out = split_held_out(labelled, settings.held_out, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    embedding = Fit(learned, settings, seed, folder).run(on_progress)
+    facts = {"labelled": len(learned), "held_out": diagnose(embedding, held_out)}
+    embedding.save(folder, facts)
+    (folder / "fit.checkpoint.safetensors").unlink(missing_ok=True)
+    return facts
+
+
+def labelled_examples(archive: Archive) -> list[Example]:
+    """Return the labels by the archive's most frequent pair of recipe and data."""
+    groups: dict[tuple[str, str], dict[str, list[Evaluation]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    sizes: Counter[tuple[str, str]] = Counter()
+    for run in archive:
+        group = (run.recipe.digest, run.data_digest)
+        groups[group][run.architecture.digest].append(run)
+        sizes[group] += 1
+    if not sizes:
+        raise EmbeddingError(f"{archive.path} holds no evaluation")
+    labels = (Label.of(runs) for runs in groups[sizes.most_common(1)[0][0]].values())
+    return [Example(label.architecture, label.accuracy) for label in labels if label.accuracy]

@@ -1,0 +1,109 @@
+"""Plain tables of a run folder, for the terminal."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from archpress.architectures.architecture import Architecture
+from archpress.errors import RunFolderError
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Return ``result.json`` of a finished run.
+
+    Raises:
+        RunFolderError: The run is not finished, or the file is damaged.
+    """
+    path = folder / "result.json"
+    if not (folder / "run.toml").exists():
+        raise RunFolderError(f"{folder} is no run folder: it has no run.toml")
+    if not path.exists():
+        raise RunFolderError(f"the run in {folder} is not finished: continue it with --resume")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise RunFolderError(f"{path} is damaged: {error}") from error
+    return record
+
+
+def result_table(record: dict[str, Any]) -> Table:
+    """Return input network, compressed network and rivals, a row each."""
+    table = Table(title="Before and after")
+    table.add_column("network")
+    for name in ("parameters", "MACs", "compression", "test accuracy, % (mean ± s.d.)", "seeds"):
+        table.add_column(name, justify="right")
+    rows = [("input", record["base"]), ("compressed", record["compressed"])]
+    rows += sorted(record["rivals"].items())
+    for name, row in rows:
+        table.add_row(
+            name.replace("_", " "),
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            f"{record['base']['parameters'] / row['parameters']:.2f}x",
+            percent(row["test_accuracy"]),
+            str(len(row["test_accuracy"])),
+        )
+    return table
+
+
+def percent(accuracies: Sequence[float]) -> str:
+    """Return mean and standard deviation over seeds in per cent."""
+    mean = 100 * statistics.fmean(accuracies)
+    if len(accuracies) < 2:
+        return f"{mean:.2f}"
+    return f"{mean:.2f} ± {100 * statistics.stdev(accuracies):.2f}"
+
+
+def ledger_table(record: dict[str, Any]) -> Table:
+    """Return seconds by stage and what the labels cost."""
+    table = Table(title=f"{record['labels']} labels, {record['label_epochs']:,} label epochs")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    for stage, seconds in record["seconds"].items():
+        table.add_row(stage.replace("_", " "), f"{seconds:,.1f}")
+    table.add_row("all", f"{sum(record['seconds'].values()):,.1f}", style="bold")
+    return table
+
+
+def files_table(folder: Path) -> Table:
+    """Return what lies where, for files that are there."""
+    table = Table(title=f"Files in {folder}")
+    table.add_column("file")
+    table.add_column("what it is")
+    for name, what in (
+        ("compressed/model.py", "the compressed network as PyTorch source"),
+        ("compressed/weights.safetensors", "its trained weights"),
+        ("compressed/architecture.json", "its layers, for archpress"),
+        ("result.json", "all figures of this table"),
+        ("archive.sqlite", "every network trained, for later runs"),
+    ):
+        if (folder / name).exists():
+            table.add_row(name, what)
+    return table
+
+
+def network_table(network: Architecture, name: str) -> Table:
+    """Return the layers of a network with output shape, parameters and MACs."""
+    cost = network.cost
+    table = Table(
+        title=f"{name}: {cost.parameters:,} parameters, {cost.macs:,} MACs, "
+        f"{cost.activation_bytes / 1024:,.0f} KiB peak activations"
+    )
+    table.add_column("", justify="right")
+    table.add_column("layer")
+    for column in ("output", "parameters", "MACs"):
+        table.add_column(column, justify="right")
+    for index, layer in enumerate(network.layers):
+        shape = network.shapes[index]
+        table.add_row(
+            str(index),
+            layer.source(shape).removeprefix("nn."),
+            "x".join(map(str, network.shapes[index + 1])),
+            f"{layer.parameters(shape):,}",
+            f"{layer.macs(shape):,}",
+        )
+    return table
