@@ -12,7 +12,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed ## Compress a small network on the digits; results in runs/demo
-	$(BIN)/archpress compress digits-cnn --data digits --profile demo --out runs/demo
+	$(BIN)/archpress compress digits-cnn --data digits --profile demo --out runs/demo --resume
 
 test: .venv/.installed-dev ## Run the fast tests
 	$(PYTEST) -m "not slow"

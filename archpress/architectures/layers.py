@@ -5,7 +5,6 @@ the paper's ``[t, k, o, s, p]`` (section 4.1) with the skip connection as sixth 
 a kind lacks are 0, and ``o`` of a kind that keeps its channels is its input channels.
 """
 
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields

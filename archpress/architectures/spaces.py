@@ -157,7 +157,6 @@ class PaperSpace(Space):
     """
 
     def draw(self, generator: torch.Generator, repaired: Counter[str]) -> Architecture:
-        """Return one draw; see `Space.draw`."""
         layers, rules = self._repair(self.draw_rows(generator))
         if not any(isinstance(layer, Convolution) for layer in layers):
             raise RejectedDrawError("no convolution")
@@ -207,7 +206,6 @@ class BlocksSpace(Space):
     max_width: int = 512
 
     def draw(self, generator: torch.Generator, repaired: Counter[str]) -> Architecture:
-        """Return one draw, which needs no repair; see `Space.draw`."""
         uniforms = iter(torch.rand(4 * self.max_blocks + 8, generator=generator).tolist())
         layers, widths = self._blocks(uniforms)
         layers += self._head(self._output_shape(layers), uniforms)

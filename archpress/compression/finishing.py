@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from archpress.architectures.architecture import Architecture
@@ -144,5 +143,4 @@ def _write(path: Path, scores: dict[str, float]) -> None:
 def input_scaling_of(task: CompressionTask) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel that a final network expects of pixels."""
     mean, deviation = input_scaling(task.final_recipe, task.data)
-    scale: torch.Tensor
-    return [float(scale) for scale in mean], [float(scale) for scale in deviation]
+    return mean.tolist(), deviation.tolist()

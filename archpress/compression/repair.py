@@ -1,8 +1,9 @@
 """Decoded tokens made into a network by stated rules; each rule that changed something is named.
 
 In order: fields out of range are clipped; spatial layers after the first Linear are dropped; pool
-padding is cut to half the kernel; kernels are cut to their padded input; the classifier is appended,
-or its outputs set to the number of classes. Fields that a layer lacks or derives are not read.
+padding is cut to half the kernel; kernels are cut to their padded input; the classifier is
+appended, or its outputs set to the number of classes. Fields that a layer lacks or derives are not
+read.
 """
 
 from collections.abc import Sequence

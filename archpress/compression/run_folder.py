@@ -100,7 +100,7 @@ class RunFolder:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Return the values of a JSON lines file, none where it is absent; a torn last line is left out."""
+    """Return the values of a JSON lines file, none where it is absent, up to a torn line."""
     if not path.exists():
         return []
     values = []

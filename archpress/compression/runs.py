@@ -1,6 +1,7 @@
 """A whole run in its folder: everything opened, the pipeline called, everything written."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -57,14 +58,29 @@ def compress_in(
     task = prepare(settings, data, network)
     with _opened(path, settings, resume, task, progress) as (folder, resources):
         if known is not None:
-            with open_existing(known) as other:
-                resources.archive.merge(other)
+            adopt(known, resources)
         result = Pipeline(settings, task, resources, folder).compress()
         folder.write_json("results/base.json", result.base.to_json())
         folder.write_json("results/archpress.json", result.to_json())
         write_product(folder, result.compressed, task)
         write_summary(folder)
     return result
+
+
+def adopt(known: Path, resources: Resources) -> None:
+    """Take over the evaluations of another run's archive, and the weights that lie beside it.
+
+    Raises:
+        ArchiveError: There is no usable archive.
+    """
+    with open_existing(known) as other:
+        resources.archive.merge(other)
+    folder = resources.folder / "weights"
+    folder.mkdir(exist_ok=True)
+    for weights in (known.parent / "weights").glob("*.safetensors"):
+        if not (folder / weights.name).exists():
+            shutil.copyfile(weights, folder / f"{weights.name}.part")
+            (folder / f"{weights.name}.part").replace(folder / weights.name)
 
 
 def rival_in(

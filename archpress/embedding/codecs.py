@@ -81,7 +81,7 @@ class CategoricalFields(Codec):
         self.inputs = self.outputs + 1
 
     def _bins(self, tokens: Tensor) -> Tensor:
-        """Return tokens ``[B, T, 5]`` with the channels replaced by the nearest bin in log width."""
+        """Return tokens ``[B, T, 5]``, channels replaced by the nearest bin in log width."""
         middles = (self.widths[1:].log() + self.widths[:-1].log()) / 2
         bins = torch.bucketize(tokens[..., 2].clamp_min(1).log(), middles)
         return torch.cat([tokens[..., :2], bins[..., None], tokens[..., 3:5]], -1)

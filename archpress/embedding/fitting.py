@@ -31,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples as tensors: tokens ``[B, T, F]``, accuracies ``[B]`` (NaN: none), parameters ``[B]``."""
+    """Examples as tensors: tokens ``[B, T, F]``, accuracies (NaN: none) and parameters ``[B]``."""
 
     tokens: Tensor
     accuracies: Tensor

@@ -1,6 +1,7 @@
 """The accuracy and parameter regressors f_a and f_p on the embedding (section 4.2)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ class Regressor(nn.Module):
         super().__init__()
         widths = (size, hidden, hidden, hidden)
         blocks: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             blocks += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Linear(hidden, 1)

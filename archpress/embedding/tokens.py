@@ -55,7 +55,7 @@ def field_masks(tokens: Tensor) -> Tensor:
 
 
 def used_rows(tokens: Tensor) -> list[list[int]]:
-    """Return the rows of ``[T, F]`` tokens before the first padding (type 0), which ends a network."""
+    """Return the rows of ``[T, F]`` tokens before the padding (type 0) that ends the network."""
     rows: list[list[int]] = tokens.tolist()
     for index, row in enumerate(rows):
         if row[0] <= 0:

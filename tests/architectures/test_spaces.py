@@ -61,10 +61,10 @@ class WrittenPaperSpace(PaperSpace):
         return self.written[(len(self.used) - 1) % len(self.written)]
 
 
-def drawn_from(*rows: list[int], limits: Limits = Limits()) -> tuple[Architecture, Counter[str]]:
+def drawn_from(*rows: list[int]) -> tuple[Architecture, Counter[str]]:
     """What the paper's space makes of one literal draw, and the repairs that it counts."""
     repaired: Counter[str] = Counter()
-    space = WrittenPaperSpace((1, 8, 8), 10, limits, (list(rows),))
+    space = WrittenPaperSpace((1, 8, 8), 10, written=(list(rows),))
     return space.draw(generator(0), repaired), repaired
 
 
@@ -202,7 +202,8 @@ def test_the_papers_space_accepts_about_an_eighth_of_its_draws() -> None:
     result = PAPER.sample(200, generator(2))
     assert len(result.architectures) == 200
     assert result.drawn == 200 + result.rejected.total()
-    assert set(result.rejected) == {NO_CONVOLUTION, TOO_SMALL, "too many parameters"}
+    usual = {NO_CONVOLUTION, TOO_SMALL, "too many parameters"}
+    assert usual <= set(result.rejected) <= {*usual, "too many MACs"}
     assert 0.08 < 200 / result.drawn < 0.18
     assert all(100 < result.repaired[rule] < 200 for rule in (CUT, DROPPED))
 
@@ -246,7 +247,7 @@ def test_limits_that_no_network_can_meet_are_refused(make: Callable[[], Any]) ->
     [
         (Limits(max_parameters=20), "too many parameters"),
         (Limits(max_macs=10), "too many MACs"),
-        (Limits(max_activation_bytes=1_000), "too much activation memory"),
+        (Limits(max_parameters=50_000, max_activation_bytes=1_000), "too much activation memory"),
         (Limits(min_parameters=10**9, max_parameters=10**10), "too few parameters"),
     ],
 )
@@ -407,11 +408,11 @@ def ends_in_global_pooling(network: Architecture) -> bool:
 
 def test_half_of_the_networks_whose_side_allows_it_end_in_global_pooling() -> None:
     space = BlocksSpace((1, 9, 9), 10, STRATA, max_blocks=1)
-    networks = space.sample(400, generator(6)).architectures
+    networks = space.sample(1_500, generator(6)).architectures
     assert {network.shapes[3][1] for network in networks} == {5, 9}
     share = sum(ends_in_global_pooling(network) for network in networks) / len(networks)
-    assert share == pytest.approx(0.5, abs=0.06)
-    for shape in ((1, 9, 8), (1, 64, 64)):
+    assert share == pytest.approx(0.5, abs=0.04)
+    for shape in ((1, 9, 6), (1, 64, 64)):
         networks = BlocksSpace(shape, 10, max_blocks=1).sample(100, generator(7)).architectures
         assert not any(ends_in_global_pooling(network) for network in networks)
 
