@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "archpress").rglob("*.py"))
 FACADES = {"archpress", "archpress.api"}
-CHAIN = ["errors", "optional", "architectures", "evaluation", "embedding", "compression"]
+CHAIN = ["errors", "files", "architectures", "evaluation", "embedding", "compression"]
 CHAIN += ["reporting", "cli"]
 MAY_IMPORT = {layer: set(CHAIN[: place + 1]) for place, layer in enumerate(CHAIN)}
 MAY_IMPORT["reporting"] |= {"baselines"}
 MAY_IMPORT["cli"] |= {"baselines", "facade"}
-MAY_IMPORT["baselines"] = {"errors", "optional", "architectures", "evaluation", "baselines"}
+MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "evaluation", "baselines"}
 SHARED = {f"archpress.compression.{m}" for m in ("task", "selection", "finishing", "result")}
 
 

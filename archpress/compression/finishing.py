@@ -18,6 +18,7 @@ from archpress.evaluation.record import Label
 from archpress.evaluation.running import load_weights
 from archpress.evaluation.scoring import accuracy
 from archpress.evaluation.sweep import evaluate, weights_path
+from archpress.files import write_json
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
             model = load_weights(build(label.architecture), path)
             scaling = input_scaling(task.final_recipe, task.data)
             scores[run.key] = accuracy(model, task.data.test, scaling)
-            _write(known, scores)
+            write_json(known, scores)
         resources.progress("test set", index + 1, len(runs))
     return Finished(
         label.architecture,
@@ -131,13 +132,6 @@ def _known_scores(path: Path) -> dict[str, float]:
         return {}
     scores: dict[str, float] = json.loads(path.read_text())
     return scores
-
-
-def _write(path: Path, scores: dict[str, float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(scores, indent=2) + "\n")
-    temporary.replace(path)
 
 
 def input_scaling_of(task: CompressionTask) -> tuple[list[float], list[float]]:

@@ -18,7 +18,7 @@ from archpress.compression.selection import best
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import CompressionTask, Resources
 from archpress.embedding.diagnostics import diagnose
-from archpress.embedding.fitting import Example, Fit, fine_tune, split_held_out
+from archpress.embedding.fitting import CHECKPOINT, Example, Fit, fine_tune, split_held_out
 from archpress.embedding.model import Embedding
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
@@ -115,7 +115,7 @@ class Pipeline:
         embedding = fit.run(self.resources.reporter("embedding"))
         facts = {"labelled": len(learned), "held_out": diagnose(embedding, held_out)}
         embedding.save(self.folder.path, facts)
-        (self.folder.path / "fit.checkpoint.safetensors").unlink(missing_ok=True)
+        (self.folder.path / CHECKPOINT).unlink(missing_ok=True)
         return embedding
 
     def _unlabelled(self) -> list[Example]:

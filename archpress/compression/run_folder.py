@@ -15,6 +15,7 @@ import tomli_w
 
 from archpress.compression.settings import RunSettings, parse_settings
 from archpress.errors import RunFolderError
+from archpress.files import read_json_lines, write_json, write_text
 
 FORMAT_VERSION = 1
 
@@ -72,16 +73,11 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole, with its folders; return its path."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(text)
-        temporary.replace(path)
-        return path
+        return write_text(self.path / name, text)
 
     def write_json(self, name: str, record: Any) -> Path:
         """Write one JSON value; return the path."""
-        return self.write_text(name, json.dumps(record, indent=2) + "\n")
+        return write_json(self.path / name, record)
 
     def write_json_lines(self, name: str, records: Iterable[Any]) -> Path:
         """Write JSON lines whole; return the path."""
@@ -97,19 +93,6 @@ class RunFolder:
             line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2)}
             with (self.path / "ledger.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-def read_json_lines(path: Path) -> list[Any]:
-    """Return the values of a JSON lines file, none where it is absent, up to a torn line."""
-    if not path.exists():
-        return []
-    values = []
-    for line in path.read_text().splitlines():
-        try:
-            values.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return values
 
 
 def seconds_by_stage(folder: Path) -> dict[str, float]:

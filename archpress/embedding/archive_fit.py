@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from archpress.embedding.diagnostics import diagnose
-from archpress.embedding.fitting import Example, Fit, split_held_out
+from archpress.embedding.fitting import CHECKPOINT, Example, Fit, split_held_out
 from archpress.embedding.settings import CONFIGURATIONS
 from archpress.errors import EmbeddingError, SettingsError, nearest
 from archpress.evaluation.archive import Archive, open_existing
@@ -53,7 +53,7 @@ def fit_archive(
     embedding = Fit(learned, settings, seed, folder).run(on_progress)
     facts = {"labelled": len(learned), "held_out": diagnose(embedding, held_out)}
     embedding.save(folder, facts)
-    (folder / "fit.checkpoint.safetensors").unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return facts
 
 

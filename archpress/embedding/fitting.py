@@ -15,10 +15,12 @@ from archpress.embedding.regressors import ParameterTarget
 from archpress.embedding.settings import EmbeddingSettings
 from archpress.embedding.tokens import to_tokens
 from archpress.errors import EmbeddingError
+from archpress.files import write_tensors
 
 MIN_LABELLED = 8
 LOG_EVERY = 50
 CHECKPOINT_EVERY = 500
+CHECKPOINT = "fit.checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -145,24 +147,20 @@ class Fit:
     def _checkpoint(self) -> None:
         if self.folder is None:
             return
-        from safetensors.torch import save_file
-
         tensors = {f"model.{k}": v for k, v in self.embedding.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        path = self.folder / "fit.checkpoint.safetensors"
-        save_file(
-            {k: v.contiguous() for k, v in tensors.items()},
-            path.with_suffix(".part"),
+        write_tensors(
+            self.folder / CHECKPOINT,
+            tensors,
             {"iteration": str(self.iteration), "seed": str(self.seed)},
         )
-        path.with_suffix(".part").replace(path)
 
     def _resume(self) -> None:
         """Load the checkpoint of the folder, if one is there, and cut the log back to it."""
         if self.folder is None:
             return
-        path = self.folder / "fit.checkpoint.safetensors"
+        path = self.folder / CHECKPOINT
         if path.exists():
             self._load(path)
         log = self.folder / "fit.jsonl"

@@ -15,6 +15,7 @@ from archpress.embedding.regressors import ParameterTarget, Regressor
 from archpress.embedding.settings import EmbeddingSettings
 from archpress.embedding.tokens import to_tokens
 from archpress.errors import EmbeddingError
+from archpress.files import write_json, write_tensors
 
 FORMAT = "archpress.embedding"
 FORMAT_VERSION = 1
@@ -75,11 +76,7 @@ class Embedding(nn.Module):
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``embedding.safetensors`` and, last, ``embedding.json`` with settings and facts."""
-        from safetensors.torch import save_file
-
-        weights = folder / "embedding.safetensors"
-        save_file(self.state_dict(), weights.with_suffix(".part"))
-        weights.with_suffix(".part").replace(weights)
+        write_tensors(folder / "embedding.safetensors", self.state_dict())
         record = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -87,9 +84,7 @@ class Embedding(nn.Module):
             "sigma": self.parameter_target.sigma,
             **facts,
         }
-        temporary = folder / "embedding.json.part"
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-        temporary.replace(folder / "embedding.json")
+        write_json(folder / "embedding.json", record)
 
     @classmethod
     def load(cls, folder: Path) -> tuple["Embedding", dict[str, Any]]:

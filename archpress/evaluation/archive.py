@@ -8,9 +8,10 @@ from types import TracebackType
 
 from archpress.errors import ArchiveError
 from archpress.evaluation.record import Evaluation
+from archpress.files import write_text
 
 FORMAT_VERSION = 1
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS evaluations (
     key TEXT PRIMARY KEY, status TEXT NOT NULL, record TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -18,6 +19,11 @@ CREATE TRIGGER IF NOT EXISTS append_only_update BEFORE UPDATE ON evaluations
 BEGIN SELECT RAISE(ABORT, 'an archive is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS append_only_delete BEFORE DELETE ON evaluations
 BEGIN SELECT RAISE(ABORT, 'an archive is append-only'); END;
+PRAGMA user_version = {FORMAT_VERSION};
+"""
+_STATE = """
+SELECT user_version, (SELECT count(*) FROM sqlite_master),
+    (SELECT count(*) FROM sqlite_master WHERE name = 'evaluations') FROM pragma_user_version
 """
 
 
@@ -39,25 +45,34 @@ class Archive:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            self._open()
         except (sqlite3.Error, OSError) as error:
             raise ArchiveError(f"{path} is not a usable archive: {error}") from error
+        try:
+            self._open()
+        except BaseException as error:
+            self._database.close()
+            if isinstance(error, sqlite3.Error):
+                raise ArchiveError(f"{path} is not a usable archive: {error}") from error
+            raise
 
     def _open(self) -> None:
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version not in (0, FORMAT_VERSION) or (version == 0 and tables):
+        """Check the file, and make the archive where it is empty; a file refused stays as it was.
+
+        Other processes may be doing the same at this moment.
+        """
+        version, tables, ours = self._database.execute(_STATE).fetchone()
+        if version == 0 and not tables:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        elif version != FORMAT_VERSION or not ours:
             raise ArchiveError(
                 f"{self.path} is not an archive of format version {FORMAT_VERSION} "
                 f"(it says {version}): use another file"
             )
-        self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.executescript(_SCHEMA)
-        self._database.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         check = self._database.execute("PRAGMA quick_check").fetchone()[0]
         if check != "ok":
-            raise ArchiveError(f"{self.path} is damaged: {check}")
+            raise ArchiveError(f"{self.path} is damaged: {' '.join(check.split())}")
 
     def __enter__(self) -> "Archive":
         return self
@@ -111,14 +126,9 @@ class Archive:
 
     def export(self, path: Path) -> int:
         """Write all evaluations as JSON lines in order of key; return how many."""
-        temporary = path.with_name(path.name + ".part")
-        count = 0
-        with temporary.open("w") as file:
-            for evaluation in self:
-                file.write(json.dumps(evaluation.to_json(), sort_keys=True) + "\n")
-                count += 1
-        temporary.replace(path)
-        return count
+        lines = [json.dumps(evaluation.to_json(), sort_keys=True) + "\n" for evaluation in self]
+        write_text(path, "".join(lines))
+        return len(lines)
 
     def merge(self, evaluations: Iterable[Evaluation]) -> int:
         """Add evaluations whose keys are new; return how many were."""

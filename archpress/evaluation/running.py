@@ -1,6 +1,5 @@
 """One job, start to end: train, score, and a record whatever happens."""
 
-import os
 import time
 from pathlib import Path
 
@@ -13,10 +12,15 @@ from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job, Status, circumstances
 from archpress.evaluation.scoring import accuracy
 from archpress.evaluation.training import Trained, train
+from archpress.files import write_tensors
 
 
 def run_job(job: Job, data: DataSet, precision: Precision) -> Evaluation:
-    """Train and score one architecture; a failure is a record with its reason, never a raise."""
+    """Train and score one architecture; a failure is a record with its reason.
+
+    Raises:
+        OSError: The trained weights cannot be written; that says nothing about the network.
+    """
     start = time.perf_counter()
     try:
         trained = train(job.architecture, job.recipe, data, job.random_seed, precision)
@@ -48,15 +52,7 @@ def _score(trained: Trained, job: Job, data: DataSet) -> float | None:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the state dict as safetensors; the file is there whole or not at all."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    save_file(tensors, temporary)
-    temporary.replace(path)
+    write_tensors(path, model.state_dict())
 
 
 def load_weights(model: nn.Module, path: Path) -> nn.Module:

@@ -67,12 +67,15 @@ class Worker:
 
         Raises:
             WorkerDiedError: The process ended before it answered.
+            OSError: The trained weights cannot be written.
         """
         answer = self._exchange(job)
+        if isinstance(answer, OSError):
+            raise answer
         assert isinstance(answer, Evaluation)
         return answer
 
-    def _exchange(self, message: object) -> object:
+    def _exchange(self, message: object) -> Any:
         assert self._process.stdin and self._process.stdout
         try:
             _send(self._process.stdin, message)
@@ -95,7 +98,7 @@ def _send(pipe: BinaryIO | Any, message: object) -> None:
     pipe.flush()
 
 
-def _receive(pipe: BinaryIO | Any) -> object:
+def _receive(pipe: BinaryIO | Any) -> Any:
     return pickle.loads(_read(pipe, _LENGTH.unpack(_read(pipe, _LENGTH.size))[0]))
 
 
@@ -117,10 +120,16 @@ def main() -> None:
 
     torch.set_num_threads(1)
     try:
-        data, precision = _receive(source)  # type: ignore[misc]
+        data, precision = _receive(source)
         _send(answers, "ready")
         while True:
-            _send(answers, run_job(_receive(source), data, precision))  # type: ignore[arg-type, has-type]
+            try:
+                answer: object = run_job(_receive(source), data, precision)
+            except EOFError:
+                return
+            except OSError as error:
+                answer = error
+            _send(answers, answer)
     except (EOFError, BrokenPipeError):
         return
 

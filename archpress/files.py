@@ -1,0 +1,69 @@
+"""Files written whole or not at all: under a temporary name beside their own, then renamed."""
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, with its folders; return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, record: Any) -> Path:
+    """Write one JSON value, indented; return the path."""
+    return write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, "Tensor"], metadata: dict[str, str] | None = None
+) -> Path:
+    """Write tensors as safetensors, with the file's folders; return the path.
+
+    Raises:
+        OSError: The disk is full or the place not writable.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    try:
+        save_file(whole, temporary, metadata)
+        temporary.replace(path)
+    except SafetensorError as error:
+        raise OSError(errno.ENOSPC, f"cannot write tensors ({error})", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Return the values of a JSON lines file, none where it is absent, up to a torn line."""
+    if not path.exists():
+        return []
+    values = []
+    for line in path.read_text().splitlines():
+        try:
+            values.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return values
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
