@@ -151,9 +151,18 @@ def baseline(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    path: Annotated[
+        bool, typer.Option("--path", help="Also the descent: predicted against measured.")
+    ] = False,
+) -> None:
     """Print the result of a run as tables."""
+    from archpress.reporting.tables import path_table
+
     _print_report(run)
+    if path:
+        out.print(path_table(run))
 
 
 def _print_report(folder: Path) -> None:

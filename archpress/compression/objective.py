@@ -42,7 +42,7 @@ class Objective:
 
     def combine(self, accuracy: Tensor, parameters: Tensor) -> Tensor:
         """Return L_c of accuracies ``[S]`` and scaled parameter counts ``[S]``."""
-        wanted = self.embedding.parameter_target.of(torch.tensor(self.parameters))
+        wanted = self.embedding.parameter_target.of(torch.tensor(self.parameters)).to(parameters)
         size = F.huber_loss(parameters, wanted.expand_as(parameters), delta=1.0, reduction="none")
         return (accuracy - self.accuracy).abs() + self.weight * size
 

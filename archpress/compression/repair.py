@@ -40,7 +40,7 @@ def repair(tokens: Tensor, input_shape: tuple[int, int, int], classes: int) -> R
     shape: Shape = input_shape
     layers: list[Layer] = []
     for row in used_rows(tokens):
-        kind = KIND_BY_CODE[min(row[0], RANGES[0])]
+        kind = KIND_BY_CODE[_clipped(row[0], 1, RANGES[0], rules)]
         if kind.spatial and len(shape) == 1:
             rules["dropped a spatial layer after the first linear"] = None
             continue

@@ -39,11 +39,13 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / "run.lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunFolderError(f"another process is working in {path}") from None
         except OSError as error:
             raise RunFolderError(f"run folder {path} cannot be written: {error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise RunFolderError(f"another process is working in {path}") from None
         if not (path / "run.toml").exists():
             self.write_text("run.toml", tomli_w.dumps(_without_none(settings)))
 

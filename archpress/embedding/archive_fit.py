@@ -70,4 +70,8 @@ def labelled_examples(archive: Archive) -> list[Example]:
     if not sizes:
         raise EmbeddingError(f"{archive.path} holds no evaluation")
     labels = (Label.of(runs) for runs in groups[sizes.most_common(1)[0][0]].values())
-    return [Example(label.architecture, label.accuracy) for label in labels if label.accuracy]
+    return [
+        Example(label.architecture, label.accuracy)
+        for label in labels
+        if label.accuracy is not None
+    ]

@@ -10,6 +10,7 @@ from torch import Tensor
 from archpress.embedding.tokens import FIELDS, RANGES, field_masks
 
 BINS_PER_OCTAVE = 8
+EXACT_WIDTHS = 16
 
 
 class Codec(ABC):
@@ -62,14 +63,14 @@ class ScaledFields(Codec):
 
 def _width_bins() -> Tensor:
     steps = BINS_PER_OCTAVE * int(math.log2(RANGES[2])) + 1
-    widths = [round(2 ** (step / BINS_PER_OCTAVE)) for step in range(steps)]
-    return torch.tensor(sorted(set(widths)))
+    spaced = {round(2 ** (step / BINS_PER_OCTAVE)) for step in range(steps)}
+    return torch.tensor(sorted(spaced | set(range(1, EXACT_WIDTHS + 1))))
 
 
 class CategoricalFields(Codec):
     """The default reading (decision R3): every field a category, widths in log-spaced bins.
 
-    A width is expressed within 6 % (8 bins per octave, every integer up to 12). The loss is
+    A width is expressed within 6 % (8 bins per octave; every integer up to 16). The loss is
     cross-entropy, of the type at each position up to the first padding and of the other fields
     where the layer has them.
     """

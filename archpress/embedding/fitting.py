@@ -173,16 +173,22 @@ class Fit:
 
         try:
             with safe_open(path, "pt") as file:
-                iteration = int(file.metadata()["iteration"])
+                metadata = file.metadata()
+                iteration, seed = int(metadata["iteration"]), int(metadata["seed"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             model = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
             self.embedding.load_state_dict(model)
-        except (SafetensorError, OSError, KeyError, RuntimeError) as error:
+            states: dict[int, dict[str, Tensor]] = {}
+            for name in tensors.keys() - {f"model.{k}" for k in model}:
+                _, index, key = name.split(".", 2)
+                states.setdefault(int(index), {})[key] = tensors[name]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise EmbeddingError(f"{path} is damaged; delete it to fit from the start") from error
-        states: dict[int, dict[str, Tensor]] = {}
-        for name in tensors.keys() - {f"model.{k}" for k in model}:
-            _, index, key = name.split(".", 2)
-            states.setdefault(int(index), {})[key] = tensors[name]
+        if seed != self.seed:
+            raise EmbeddingError(
+                f"{path} is of a fit with seed {seed}, not {self.seed}; delete it to fit from the "
+                f"start"
+            )
         record = self.optimizer.state_dict()
         self.optimizer.load_state_dict({**record, "state": states})
         self.iteration = iteration

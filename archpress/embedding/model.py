@@ -101,7 +101,7 @@ class Embedding(nn.Module):
             if (record["format"], record["version"]) != (FORMAT, FORMAT_VERSION):
                 raise EmbeddingError(f"{folder}/embedding.json is of another format or version")
             settings = EmbeddingSettings.model_validate(record["settings"])
-            target = ParameterTarget(settings.parameter_target == "log10", record["sigma"])
+            target = ParameterTarget(settings.parameter_target == "log10", float(record["sigma"]))
             embedding = cls(settings, target)
             embedding.load_state_dict(load_file(folder / "embedding.safetensors"))
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

@@ -1,5 +1,6 @@
 """The store of evaluations: append-only SQLite with a write-ahead log."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from archpress.evaluation.record import Evaluation
 from archpress.files import write_text
 
 FORMAT_VERSION = 1
+TIMEOUT_SECONDS = 60
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS evaluations (
     key TEXT PRIMARY KEY, status TEXT NOT NULL, record TEXT NOT NULL
@@ -44,7 +46,7 @@ class Archive:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+            self._database = sqlite3.connect(self.path, timeout=TIMEOUT_SECONDS, isolation_level=None)
         except (sqlite3.Error, OSError) as error:
             raise ArchiveError(f"{path} is not a usable archive: {error}") from error
         try:
@@ -62,17 +64,20 @@ class Archive:
         """
         version, tables, ours = self._database.execute(_STATE).fetchone()
         if version == 0 and not tables:
-            self._database.execute("PRAGMA journal_mode = WAL")
             self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         elif version != FORMAT_VERSION or not ours:
             raise ArchiveError(
                 f"{self.path} is not an archive of format version {FORMAT_VERSION} "
                 f"(it says {version}): use another file"
             )
-        self._database.execute("PRAGMA synchronous = NORMAL")
         check = self._database.execute("PRAGMA quick_check").fetchone()[0]
         if check != "ok":
             raise ArchiveError(f"{self.path} is damaged: {' '.join(check.split())}")
+        self._database.execute("PRAGMA busy_timeout = 0")
+        with contextlib.suppress(sqlite3.OperationalError):  # in use: left to whoever opens it next
+            self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute(f"PRAGMA busy_timeout = {1000 * TIMEOUT_SECONDS}")
+        self._database.execute("PRAGMA synchronous = NORMAL")
 
     def __enter__(self) -> "Archive":
         return self
@@ -111,7 +116,11 @@ class Archive:
         return next(rows, None)
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM evaluations").fetchone()[0])
+        try:
+            rows = self._database.execute("SELECT count(*) FROM evaluations")
+            return int(rows.fetchone()[0])
+        except sqlite3.Error as error:
+            raise ArchiveError(f"{self.path} is damaged: {error}") from error
 
     def __iter__(self) -> Iterator[Evaluation]:
         """Iterate in order of key, so that equal archives read equal."""

@@ -133,7 +133,9 @@ class ProcessPool(Executor):
 
     def _take(self) -> Worker:
         with self._lock:
-            worker = self._idle.pop() if self._idle else Worker(self.data, self.precision)
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or Worker(self.data, self.precision)  # seconds, so not under the lock
+        with self._lock:
             self._busy.add(worker)
         if self._closed:
             worker.kill()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from archpress.architectures.architecture import Architecture
-from archpress.errors import ArchiveError
+from archpress.errors import ArchiveError, InvalidArchitectureError
 from archpress.evaluation.recipe import TrainingRecipe
 
 FORMAT_VERSION = 1
@@ -109,7 +109,7 @@ class Evaluation:
             values["recipe"] = TrainingRecipe.model_validate(values["recipe"])
             values["losses"] = tuple(values["losses"])
             return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (InvalidArchitectureError, KeyError, TypeError, ValueError) as error:
             raise ArchiveError(f"an evaluation is incomplete: {error!r}") from error
 
 

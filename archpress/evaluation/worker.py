@@ -5,6 +5,7 @@ that a caller's script needs no ``if __name__ == "__main__"`` guard. What passes
 is pickled by us for us; nothing read from a file is.
 """
 
+import contextlib
 import os
 import pickle
 import signal
@@ -81,14 +82,19 @@ class Worker:
             _send(self._process.stdin, message)
             return _receive(self._process.stdout)
         except (OSError, EOFError, ValueError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)  # a worker that fails needs a moment to end
             self.kill()
             raise WorkerDiedError(self._process.returncode) from None
 
     def kill(self) -> None:
-        """End the process at once and wait for it."""
+        """End the process at once, wait for it and close its pipes."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
 
 
 def _send(pipe: BinaryIO | Any, message: object) -> None:
