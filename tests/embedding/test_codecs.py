@@ -97,7 +97,7 @@ def test_an_undecided_output_costs_the_logarithm_of_the_choices() -> None:
     """In use are five layers and the padding that ends them; only own fields count."""
     output = torch.zeros(1, CATEGORICAL.outputs, 64)
     windows, widths = 2, 2
-    expected = 6 * math.log(9) + windows * (3 * math.log(11)) + widths * math.log(79)
+    expected = 6 * math.log(9) + windows * (3 * math.log(11)) + widths * math.log(80)
     loss = CATEGORICAL.loss(output, to_tokens([NETWORK]))
     assert float(loss) == pytest.approx(expected / 6, rel=1e-6)
 
@@ -140,7 +140,7 @@ def test_only_own_fields_up_to_the_end_count(position: int, field: str, counts: 
 def test_a_network_that_fills_the_canvas_has_no_end_to_predict() -> None:
     full = Architecture((1, 8, 8), (*[ReLU()] * 63, Linear(10)))
     output = torch.zeros(1, CATEGORICAL.outputs, 64)
-    expected = math.log(9) + math.log(79) / 64
+    expected = math.log(9) + math.log(80) / 64
     assert float(CATEGORICAL.loss(output, to_tokens([full]))) == pytest.approx(expected, rel=1e-5)
 
 
@@ -200,7 +200,7 @@ def test_gradients_of_the_decoder_loss_match_finite_differences(name: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "kind", "channels"),
-    [("categorical", CategoricalFields, 9 + 11 + 79 + 11 + 11), ("scaled", ScaledFields, 6)],
+    [("categorical", CategoricalFields, 9 + 11 + 80 + 11 + 11), ("scaled", ScaledFields, 6)],
 )
 def test_a_codec_is_found_by_name(name: str, kind: type[Codec], channels: int) -> None:
     codec = make_codec(name)
