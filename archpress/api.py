@@ -14,8 +14,8 @@ load_data = load
 
 
 def compress(
-    network: str | Architecture,
-    data: str | DataSet,
+    network: str | Path | Architecture,
+    data: str | Path | DataSet,
     *,
     out: str | Path,
     profile: str = "cpu",
@@ -43,11 +43,9 @@ def compress(
         >>> result.compression, result.model  # doctest: +SKIP
     """
     flags = {name.replace("__", "."): value for name, value in changes.items()}
-    flags["network"] = network if isinstance(network, str) else f"architecture {network.digest}"
-    flags["data.name"] = data if isinstance(data, str) else f"{data.name} {data.digest}"
+    given_network = network if isinstance(network, Architecture) else None
+    given_data = data if isinstance(data, DataSet) else None
+    flags["network"] = f"architecture {given_network.digest}" if given_network else str(network)
+    flags["data.name"] = f"{given_data.name} {given_data.digest}" if given_data else str(data)
     settings = load_settings(profile, flags=flags)
-    return compress_in(
-        Path(out), settings, resume, progress,
-        None if isinstance(data, str) else data,
-        None if isinstance(network, str) else network,
-    )  # fmt: skip
+    return compress_in(Path(out), settings, resume, progress, given_data, given_network)

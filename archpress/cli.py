@@ -2,14 +2,18 @@
 
 import errno
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.core import TyperGroup
 
 from archpress import __version__
-from archpress.errors import ArchpressError, SettingsError
+from archpress.errors import ArchpressError, SettingsError, UnknownNetworkError
+
+if TYPE_CHECKING:
+    from archpress.architectures.architecture import Architecture
 
 INTERRUPTED = 130
 REFUSED = 2
@@ -27,17 +31,33 @@ class Commands(TyperGroup):
         except ArchpressError as error:
             _refuse(str(error))
         except KeyboardInterrupt:
-            err.print("interrupted; what was finished is saved, --resume continues the run")
+            err.print(
+                "interrupted; what was finished is saved: compress continues it with --resume, "
+                "evaluate and fit when called again",
+                soft_wrap=True,
+            )
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            if error.errno in (None, errno.EPIPE):
                 raise
-            _refuse(f"{error.strerror}: {error.filename or 'while writing'}")
+            _refuse(_what_failed(error))
 
 
 def _refuse(message: str) -> None:
-    err.print(f"[red]error:[/red] {' '.join(message.split())}", highlight=False, soft_wrap=True)
+    # Text, since a path may hold what looks like markup.
+    err.print(Text.assemble(("error:", "red"), f" {' '.join(message.split())}"), soft_wrap=True)
     raise typer.Exit(REFUSED)
+
+
+def _what_failed(error: OSError) -> str:
+    message = f"{error.strerror}: {error.filename or 'while writing'}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message += "; make room and call again (compress: with --resume)"
+    return message
+
+
+def _say(message: str) -> None:
+    out.print(Text(message), soft_wrap=True)
 
 
 app = typer.Typer(
@@ -89,7 +109,11 @@ def _main(
 def compress(
     network: Network,
     data: Annotated[
-        str | None, typer.Option(help="Data set: a name or a path (see evaluate).")
+        str | None,
+        typer.Option(
+            help="digits, fashion-mnist, cifar10, cifar100, svhn, or the path of an .npz or a "
+            "folder; what the settings say if left out."
+        ),
     ] = None,
     data_folder: DataFolder = None,
     profile: Annotated[
@@ -171,9 +195,7 @@ def _print_report(folder: Path) -> None:
     record = read_result(folder)
     for table in (result_table(record), ledger_table(record), files_table(folder)):
         out.print(table)
-    out.print(
-        f"the compressed network comes from: {record['compressed']['origin']}", highlight=False
-    )
+    _say(f"the compressed network comes from: {record['compressed']['origin']}")
 
 
 @app.command()
@@ -225,18 +247,19 @@ def sample(
 
     from archpress.architectures.spaces import SPACES, Limits
     from archpress.errors import nearest
+    from archpress.files import write_text
 
     if space not in SPACES:
         raise SettingsError(f"unknown space {space!r}{nearest(space, SPACES)}")
     limits = Limits(min_parameters, max_parameters, max_macs)
     generator = torch.Generator().manual_seed(seed)
     drawn = SPACES[space](_shape(input_shape), classes, limits).sample(count, generator)
-    out_file.write_text("".join(json.dumps(a.to_json()) + "\n" for a in drawn.architectures))
-    out.print(f"{count} networks in {out_file}, {drawn.drawn} drawn", highlight=False)
+    write_text(out_file, "".join(json.dumps(a.to_json()) + "\n" for a in drawn.architectures))
+    _say(f"{count} networks in {out_file}, {drawn.drawn} drawn")
     for reason, times in drawn.rejected.most_common():
-        out.print(f"  rejected {times}: {reason}", highlight=False)
+        _say(f"  rejected {times}: {reason}")
     for rule, times in drawn.repaired.most_common():
-        out.print(f"  repaired {times}: {rule}", highlight=False)
+        _say(f"  repaired {times}: {rule}")
 
 
 @app.command()
@@ -263,6 +286,7 @@ def evaluate(
         raise SettingsError(f"precision is {precision!r}, expected auto, float32 or bfloat16")
     networks, chosen = read_architectures(architectures), find_recipe(recipe)
     images = load(data, folder=data_folder)
+    _require_fit(networks, images.input_shape, images.classes, architectures)
     with (
         Archive(archive) as store,
         ProcessPool(images, choose_precision(precision), workers) as pool,  # type: ignore[arg-type]
@@ -272,11 +296,22 @@ def evaluate(
             networks, chosen, store, pool, on_progress=lambda d, n: progress("labels", d, n)
         )
     failed = sum(label.accuracy is None for label in sweep.labels)
-    out.print(
+    _say(
         f"{len(sweep.labels)} labels in {archive}: {len(sweep.trained)} runs made now, "
-        f"{failed} networks without an accuracy",
-        highlight=False,
+        f"{failed} networks without an accuracy"
     )
+
+
+def _require_fit(
+    networks: "list[Architecture]", shape: tuple[int, int, int], classes: int, file: Path
+) -> None:
+    for number, network in enumerate(networks, 1):
+        if (network.input_shape, network.classes) != (shape, classes):
+            raise UnknownNetworkError(
+                f"{file}, line {number}: the network takes {network.input_shape} images and "
+                f"{network.classes} classes, the data has {shape} and {classes}: sample networks "
+                f"with --input-shape {','.join(map(str, shape))} --classes {classes}"
+            )
 
 
 @app.command()
@@ -308,7 +343,7 @@ def export_archive(
     from archpress.evaluation.archive import open_existing
 
     with open_existing(archive) as store:
-        out.print(f"{store.export(file)} evaluations in {file}", highlight=False)
+        _say(f"{store.export(file)} evaluations in {file}")
 
 
 @archives.command("import")
@@ -322,7 +357,7 @@ def import_archive(
     evaluations = list(read_json_lines(file))
     with Archive(archive) as store:
         added = store.merge(evaluations)
-    out.print(f"{added} evaluations added to {archive}", highlight=False)
+    _say(f"{added} evaluations added to {archive}")
 
 
 def main() -> None:

@@ -12,14 +12,23 @@ if TYPE_CHECKING:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file, with its folders; return its path."""
+    """Write a text file, with its folders; return its path. A device is written to as it is.
+
+    Raises:
+        OSError: The disk is full or the place not writable; names the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    temporary = path if special else _temporary(path)
     try:
         temporary.write_text(text)
-        temporary.replace(path)
+        if not special:
+            temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not special:
+            temporary.unlink(missing_ok=True)
     return path
 
 
@@ -57,7 +66,7 @@ def read_json_lines(path: Path) -> list[Any]:
     if not path.exists():
         return []
     values = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             values.append(json.loads(line))
         except json.JSONDecodeError:

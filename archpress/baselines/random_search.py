@@ -16,14 +16,14 @@ SEED_OFFSET = 2_000_000
 def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     """Return the best of ``task.labels`` random networks of the space within the budget.
 
-    Sizes are stratified as the space stratifies them, up to the budget; labels, finalists and final
-    training are those of the task.
+    Sizes are stratified as the space stratifies them, over a decade below the budget at least;
+    labels, finalists and final training are those of the task.
     """
     limits = task.space.limits
     if task.budget.parameters is not None:
         limits = replace(
             limits,
-            min_parameters=min(limits.min_parameters, task.budget.parameters),
+            min_parameters=min(limits.min_parameters, max(1, task.budget.parameters // 10)),
             max_parameters=task.budget.parameters,
         )
     generator = torch.Generator().manual_seed(task.seed + SEED_OFFSET)

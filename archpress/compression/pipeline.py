@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.spaces import Sample
+from archpress.architectures.spaces import MAX_LAYERS, Sample
 from archpress.compression.candidates import Candidate, Candidates, decode_path, rank
 from archpress.compression.descent import descend, mean_distance
 from archpress.compression.finishing import finish
@@ -174,8 +174,12 @@ class Pipeline:
             chosen += [
                 c for round_number, c in search.path
                 if round_number == 0 and c.start == 0 and c.step <= table.label_path
+                and len(c.architecture.layers) <= MAX_LAYERS
             ]  # fmt: skip
-        return list({c.architecture.digest: c for c in chosen}.values())
+        distinct: dict[str, Candidate] = {}
+        for candidate in chosen:
+            distinct.setdefault(candidate.architecture.digest, candidate)
+        return list(distinct.values())
 
     def finalists(self, search: Search) -> list[Label]:
         """Return the best labelled networks, decoded ones only unless settings say otherwise."""

@@ -8,6 +8,7 @@ from archpress.architectures.spaces import SPACES, Limits, Space
 from archpress.compression.settings import RunSettings, read_amount
 from archpress.compression.task import Budget, CompressionTask
 from archpress.embedding.tokens import to_tokens
+from archpress.errors import UnknownNetworkError
 from archpress.evaluation.datasets import DataSet, load
 
 
@@ -50,6 +51,11 @@ def prepare(
         EmbeddingError: The network has a layer that the embedding cannot express.
     """
     network = network or find_network(settings.network, data.input_shape, data.classes)
+    if (network.input_shape, network.classes) != (data.input_shape, data.classes):
+        raise UnknownNetworkError(
+            f"the network takes {network.input_shape} images and {network.classes} classes, "
+            f"the data has {data.input_shape} and {data.classes}"
+        )
     to_tokens([network])
     target = read_amount(
         settings.search.target_parameters, network.cost.parameters, "search.target_parameters"

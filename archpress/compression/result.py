@@ -65,6 +65,7 @@ def spent_on_labels(archive: Archive, task: CompressionTask, networks: set[str])
     recipe = task.label_recipe.digest
     runs = [
         run for run in archive
-        if run.recipe.digest == recipe and run.architecture.digest in networks
+        if (run.recipe.digest, run.data_digest) == (recipe, task.data.digest)
+        and run.architecture.digest in networks
     ]  # fmt: skip
     return len({run.architecture.digest for run in runs}), sum(run.epochs_trained for run in runs)

@@ -43,9 +43,11 @@ class RunFolder:
             raise RunFolderError(f"run folder {path} cannot be written: {error}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             self._lock.close()
-            raise RunFolderError(f"another process is working in {path}") from None
+            busy = isinstance(error, BlockingIOError)
+            reason = "another process is working in it" if busy else f"it cannot be locked: {error}"
+            raise RunFolderError(f"run folder {path}: {reason}") from None
         if not (path / "run.toml").exists():
             self.write_text("run.toml", tomli_w.dumps(_without_none(settings)))
 
@@ -53,7 +55,7 @@ class RunFolder:
         if self.path.is_file():
             raise RunFolderError(f"{self.path} is a file, expected a folder")
         if not self.path.exists() or not any(
-            entry.name != "run.lock" for entry in self.path.iterdir()
+            entry.name != "run.lock" and entry.suffix != ".part" for entry in self.path.iterdir()
         ):
             return
         if not (self.path / "run.toml").exists():
@@ -103,6 +105,24 @@ def seconds_by_stage(folder: Path) -> dict[str, float]:
     for line in read_json_lines(folder / "ledger.jsonl"):
         seconds[line["stage"]] = round(seconds.get(line["stage"], 0.0) + line["seconds"], 2)
     return seconds
+
+
+def read_record(path: Path, *names: str) -> dict[str, Any]:
+    """Return the JSON object of a file that the run wrote.
+
+    Raises:
+        RunFolderError: The file is missing, damaged or lacks one of the ``names``.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}; delete it or put a copy back") from error
+    if not isinstance(record, dict) or not record.keys() >= set(names):
+        raise RunFolderError(
+            f"{path} is damaged: expected a JSON object{' with ' if names else ''}"
+            f"{', '.join(names)}; delete it or put a copy back"
+        )
+    return record
 
 
 def read_settings(folder: Path) -> RunSettings:

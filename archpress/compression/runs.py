@@ -1,6 +1,5 @@
 """A whole run in its folder: everything opened, the pipeline called, everything written."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.architecture_files import read_architectures
 from archpress.architectures.source_code import source_code
 from archpress.compression.finishing import Finished, input_scaling_of
 from archpress.compression.pipeline import Pipeline
@@ -17,11 +17,13 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.run_folder import (
     RunFolder,
     environment,
+    read_record,
     read_settings,
     seconds_by_stage,
 )
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
+from archpress.embedding.model import Embedding
 from archpress.errors import RunFolderError
 from archpress.evaluation.archive import Archive, open_existing
 from archpress.evaluation.datasets import DataSet
@@ -56,6 +58,8 @@ def compress_in(
     """
     data = data or load_data(settings)
     task = prepare(settings, data, network)
+    if known is not None:
+        open_existing(known).close()
     with _opened(path, settings, resume, task, progress) as (folder, resources):
         if known is not None:
             adopt(known, resources)
@@ -112,11 +116,26 @@ def rival_in(
 
 
 def _finished(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((path / "results" / "archpress.json").read_text())
-    except FileNotFoundError:
-        raise RunFolderError(f"the run in {path} is not finished: continue it first") from None
-    return record
+    record = path / "results" / "archpress.json"
+    if not record.exists():
+        raise RunFolderError(f"the run in {path} is not finished: continue it first")
+    return read_record(record, "parameters")
+
+
+def _check_kept_files(path: Path, settings: RunSettings) -> None:
+    """Refuse damaged files of a stopped run before anything is written."""
+    population = path / "architectures.jsonl"
+    if population.exists():
+        kept, wanted = len(read_architectures(population)), settings.space.networks
+        if kept != wanted:
+            raise RunFolderError(
+                f"{population} is damaged: it holds {kept} networks, not {wanted}; delete it and "
+                f"the same networks are drawn again"
+            )
+    if (path / "embedding.json").exists():
+        Embedding.load(path)
+    for record in sorted((path / "results").glob("*.json")):
+        read_record(record)
 
 
 @contextmanager
@@ -126,6 +145,7 @@ def _opened(
     """Open the folder, its archive and worker processes; close them however it ends."""
     folder = RunFolder(path, settings, resume)
     try:
+        _check_kept_files(path, settings)
         precision = _settled_precision(folder, settings, task)
         workers = settings.execution.workers or None
         with (
@@ -147,7 +167,7 @@ def _settled_precision(
     """
     file = folder.path / "environment.json"
     if file.exists():
-        record = json.loads(file.read_text())
+        record = read_record(file, "data_digest", "precision")
         if record["data_digest"] != task.data.digest:
             raise RunFolderError(f"the data has changed since the run in {folder.path} started")
         kept: Precision = record["precision"]
@@ -175,17 +195,17 @@ def write_summary(folder: RunFolder) -> None:
     by stage; hardware and commit.
     """
     results = folder.path / "results"
-    compressed = json.loads((results / "archpress.json").read_text())
-    facts = json.loads((folder.path / "environment.json").read_text())
+    compressed = read_record(results / "archpress.json", "labels", "label_epochs")
+    facts = read_record(folder.path / "environment.json", "processor", "cores", "commit")
     rivals = {
-        file.stem: json.loads(file.read_text())
+        file.stem: read_record(file)
         for file in sorted(results.glob("*.json"))
         if file.stem not in ("base", "archpress") and not file.stem.startswith("test-")
     }
     folder.write_json(
         "result.json",
         {
-            "base": json.loads((results / "base.json").read_text()),
+            "base": read_record(results / "base.json"),
             "compressed": compressed,
             "rivals": rivals,
             "labels": compressed["labels"],

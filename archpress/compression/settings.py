@@ -20,7 +20,7 @@ PROFILES = ("cpu", "demo", "paper")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataSettings(_Table):
@@ -145,7 +145,7 @@ class RunSettings(_Table):
             return values
         table = dict(table)
         configuration = table.pop("configuration")
-        if configuration not in CONFIGURATIONS:
+        if str(configuration) not in CONFIGURATIONS:
             hint = nearest(str(configuration), CONFIGURATIONS)
             raise ValueError(f"unknown embedding configuration {configuration!r}{hint}")
         return {**values, "embedding": {**CONFIGURATIONS[configuration].model_dump(), **table}}
@@ -166,7 +166,8 @@ def read_amount(amount: Amount, whole: int, name: str) -> int:
         value = float(text[:-1]) / 100 * whole if text.endswith("%") else float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
+    is_count = text.endswith("%") or value.is_integer()
+    if not (is_count and 0 <= value < float("inf")):
         raise SettingsError(
             f"{name} is {amount!r}, expected a count such as 70000 or a share as 10%"
         )
@@ -210,10 +211,13 @@ def parse_settings(values: Mapping[str, Any], where: str) -> RunSettings:
     """
     try:
         settings = RunSettings.model_validate(values)
-        settings.label.resolve()
-        settings.final.resolve()
     except ValidationError as error:
         raise SettingsError(f"{where}: {_first_problem(error)}") from None
+    for table, recipe in (("label", settings.label), ("final", settings.final)):
+        try:
+            recipe.resolve()
+        except ValidationError as error:
+            raise SettingsError(f"{where}: {_first_problem(error, table)}") from None
     return settings
 
 
@@ -232,9 +236,9 @@ def _merge(values: dict[str, Any], over: Mapping[str, Any]) -> None:
             values[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, *tables_above: str) -> str:
     problem = error.errors()[0]
-    path = ".".join(str(part) for part in problem["loc"])
+    path = ".".join(str(part) for part in (*tables_above, *problem["loc"]))
     if problem["type"] == "extra_forbidden":
         *tables, key = problem["loc"]
         return f"unknown key '{path}'{nearest(str(key), _keys(tuple(map(str, tables))))}"

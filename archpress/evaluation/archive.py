@@ -46,7 +46,9 @@ class Archive:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=TIMEOUT_SECONDS, isolation_level=None)
+            self._database = sqlite3.connect(
+                self.path, timeout=TIMEOUT_SECONDS, isolation_level=None
+            )
         except (sqlite3.Error, OSError) as error:
             raise ArchiveError(f"{path} is not a usable archive: {error}") from error
         try:

@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from archpress.evaluation.datasets import DataSet
@@ -12,6 +12,14 @@ from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job, Status
 from archpress.evaluation.running import run_job
 from archpress.evaluation.worker import Worker, WorkerDiedError
+
+OnEpoch = Callable[[Job], None]
+Outcomes = queue.SimpleQueue[Evaluation | Exception | Job]
+"""What a thread of the pool tells the caller; a job means that an epoch of it has ended."""
+
+
+def ignore(job: Job) -> None:
+    """Take no note of an epoch."""
 
 
 class Executor(ABC):
@@ -27,8 +35,13 @@ class Executor(ABC):
         self.precision = precision
 
     @abstractmethod
-    def run(self, jobs: Sequence[Job]) -> Iterator[Evaluation]:
-        """Yield one evaluation per job, in order of completion."""
+    def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
+        """Yield one evaluation per job, in order of completion.
+
+        Args:
+            jobs: What to train.
+            on_epoch: Called in the caller's thread with the job whose epoch has ended.
+        """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Free what the executor holds."""
@@ -48,9 +61,13 @@ class Executor(ABC):
 class InProcess(Executor):
     """One job after the other, in the calling process."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Evaluation]:
+    def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         for job in jobs:
-            yield run_job(job, self.data, self.precision)
+            yield run_job(job, self.data, self.precision, _telling(on_epoch, job))
+
+
+def _telling(on_epoch: OnEpoch, job: Job) -> Callable[[int], None]:
+    return lambda epoch: on_epoch(job)
 
 
 class ProcessPool(Executor):
@@ -76,11 +93,11 @@ class ProcessPool(Executor):
         self._lock = threading.Lock()
         self._closed = False
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Evaluation]:
+    def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in sorted(jobs, key=expected_work, reverse=True):
             waiting.put(job)
-        done: queue.SimpleQueue[Evaluation | Exception] = queue.SimpleQueue()
+        done: Outcomes = queue.SimpleQueue()
         self._closed = False
         for _ in range(min(self.workers, len(jobs))):
             threading.Thread(target=self._attend, args=(waiting, done), daemon=True).start()
@@ -90,20 +107,21 @@ class ProcessPool(Executor):
                 outcome = done.get()
                 if isinstance(outcome, Exception):
                     raise outcome
+                if isinstance(outcome, Job):
+                    on_epoch(outcome)
+                    continue
                 finished += 1
                 yield outcome
         finally:
             if finished < len(jobs):
                 self.close()
 
-    def _attend(
-        self, waiting: "queue.SimpleQueue[Job]", done: "queue.SimpleQueue[Evaluation | Exception]"
-    ) -> None:
+    def _attend(self, waiting: "queue.SimpleQueue[Job]", done: "Outcomes") -> None:
         """Take jobs until none waits; runs in a thread of its own."""
         while not self._closed:
             try:
                 job = waiting.get_nowait()
-                outcome: Evaluation | Exception = self._run_one(job)
+                outcome: Evaluation | Exception = self._run_one(job, done)
             except queue.Empty:
                 return
             except Exception as error:  # a fault of ours must reach the caller, not die unseen
@@ -111,12 +129,12 @@ class ProcessPool(Executor):
             if not self._closed:
                 done.put(outcome)
 
-    def _run_one(self, job: Job) -> Evaluation:
+    def _run_one(self, job: Job, done: "Outcomes") -> Evaluation:
         death: WorkerDiedError | None = None
         for _ in range(2):
             worker = self._take()
             try:
-                evaluation = worker.run(job)
+                evaluation = worker.run(job, lambda: done.put(job))
             except WorkerDiedError as error:
                 death = error
                 with self._lock:

@@ -1,6 +1,7 @@
 """One job, start to end: train, score, and a record whatever happens."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,7 +16,12 @@ from archpress.evaluation.training import Trained, train
 from archpress.files import write_tensors
 
 
-def run_job(job: Job, data: DataSet, precision: Precision) -> Evaluation:
+def run_job(
+    job: Job,
+    data: DataSet,
+    precision: Precision,
+    on_epoch: Callable[[int], None] = lambda epoch: None,
+) -> Evaluation:
     """Train and score one architecture; a failure is a record with its reason.
 
     Raises:
@@ -23,7 +29,7 @@ def run_job(job: Job, data: DataSet, precision: Precision) -> Evaluation:
     """
     start = time.perf_counter()
     try:
-        trained = train(job.architecture, job.recipe, data, job.random_seed, precision)
+        trained = train(job.architecture, job.recipe, data, job.random_seed, precision, on_epoch)
         score = _score(trained, job, data)
     except (RuntimeError, MemoryError) as error:
         return Evaluation.of(

@@ -52,18 +52,45 @@ def evaluate(
     jobs = _jobs(architectures, recipe, executor, weights_folder)
     missing = [job for job in jobs.values() if _is_missing(job, archive)]
     known = {job.key: archive.get(job.key) for job in jobs.values()}
-    work = {job.key: expected_work(job) for job in missing}
-    total, trained = sum(work.values()), []
-    for evaluation in executor.run(missing):
+    meter = Meter(missing, on_progress)
+    trained = []
+    for evaluation in executor.run(missing, meter.epoch):
         archive.add(evaluation)
         trained.append(evaluation)
         known[evaluation.key] = evaluation
-        on_progress(sum(work[run.key] for run in trained), total)
+        meter.finished(evaluation)
     labels = []
     for architecture in architectures:
         keys = [_job(architecture, recipe, seed, executor).key for seed in range(recipe.seeds)]
         labels.append(Label.of([found for key in keys if (found := known[key]) is not None]))
     return Sweep(tuple(labels), tuple(trained))
+
+
+class Meter:
+    """Counts the work done on jobs, epoch by epoch.
+
+    Args:
+        jobs: All jobs.
+        on_progress: Told (done, all) whenever something is done.
+    """
+
+    def __init__(self, jobs: Sequence[Job], on_progress: OnProgress) -> None:
+        self._work = {job.key: expected_work(job) for job in jobs}
+        self._done = dict.fromkeys(self._work, 0)
+        self._on_progress = on_progress
+
+    def epoch(self, job: Job) -> None:
+        """Count one epoch of ``job``; a job that is tried again never counts twice."""
+        share = self._work[job.key] // job.recipe.epochs
+        self._tell(job.key, min(self._done[job.key] + share, self._work[job.key]))
+
+    def finished(self, evaluation: Evaluation) -> None:
+        """Count the whole job, however many epochs it ran."""
+        self._tell(evaluation.key, self._work[evaluation.key])
+
+    def _tell(self, key: str, done: int) -> None:
+        self._done[key] = done
+        self._on_progress(sum(self._done.values()), sum(self._work.values()))
 
 
 def _jobs(

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from archpress.errors import ArchpressError
@@ -63,23 +64,34 @@ class Worker:
         except WorkerDiedError as error:
             raise ArchpressError(f"worker processes do not start: {error}") from error
 
-    def run(self, job: Job) -> Evaluation:
-        """Return the evaluation of ``job``.
+    def run(self, job: Job, on_epoch: Callable[[], None] = lambda: None) -> Evaluation:
+        """Return the evaluation of ``job``; ``on_epoch`` is called after each of its epochs.
 
         Raises:
             WorkerDiedError: The process ended before it answered.
             OSError: The trained weights cannot be written.
         """
         answer = self._exchange(job)
+        while isinstance(answer, int):
+            on_epoch()
+            answer = self._answer()
         if isinstance(answer, OSError):
             raise answer
         assert isinstance(answer, Evaluation)
         return answer
 
     def _exchange(self, message: object) -> Any:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
         try:
             _send(self._process.stdin, message)
+        except (OSError, ValueError):
+            self.kill()
+            raise WorkerDiedError(self._process.returncode) from None
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        try:
             return _receive(self._process.stdout)
         except (OSError, EOFError, ValueError):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -129,10 +141,9 @@ def main() -> None:
         data, precision = _receive(source)
         _send(answers, "ready")
         while True:
+            job = _receive(source)
             try:
-                answer: object = run_job(_receive(source), data, precision)
-            except EOFError:
-                return
+                answer: object = run_job(job, data, precision, lambda n: _send(answers, n))
             except OSError as error:
                 answer = error
             _send(answers, answer)

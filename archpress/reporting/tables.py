@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from archpress.architectures.architecture import Architecture
 from archpress.errors import RunFolderError
@@ -26,8 +27,14 @@ def read_result(folder: Path) -> dict[str, Any]:
         raise RunFolderError(f"the run in {folder} is not finished: continue it with --resume")
     try:
         record: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise RunFolderError(f"{path} is damaged: {error}") from error
+        result_table(record)
+        ledger_table(record)
+        str(record["compressed"]["origin"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} is damaged ({type(error).__name__}: {error}): delete it and continue the run "
+            f"with --resume, which writes it again"
+        ) from error
     return record
 
 
@@ -72,7 +79,7 @@ def ledger_table(record: dict[str, Any]) -> Table:
 
 def files_table(folder: Path) -> Table:
     """Return what lies where, for files that are there."""
-    table = Table(title=f"Files in {folder}")
+    table = Table(title=Text(f"Files in {folder}"))
     table.add_column("file")
     table.add_column("what it is")
     for name, what in (
@@ -91,8 +98,10 @@ def network_table(network: Architecture, name: str) -> Table:
     """Return the layers of a network with output shape, parameters and MACs."""
     cost = network.cost
     table = Table(
-        title=f"{name}: {cost.parameters:,} parameters, {cost.macs:,} MACs, "
-        f"{cost.activation_bytes / 1024:,.0f} KiB peak activations"
+        title=Text(
+            f"{name}: {cost.parameters:,} parameters, {cost.macs:,} MACs, "
+            f"{cost.activation_bytes / 1024:,.0f} KiB peak activations"
+        )
     )
     table.add_column("", justify="right")
     table.add_column("layer")

@@ -145,7 +145,8 @@ def test_unlabelled_networks_teach_the_decoder() -> None:
     losses = []
     for extra in ([], [Example(network, None) for network in others]):
         embedding = Fit([*labelled(8), *extra], settings, 0).run()
-        losses.append(float(embedding.codec.loss(embedding(new.tokens).output, new.tokens)))
+        loss = embedding.codec.loss(embedding(new.tokens).output, new.tokens)
+        losses.append(float(loss.detach()))
     assert losses[1] < 0.9 * losses[0]
 
 

@@ -1,0 +1,90 @@
+"""Random search: as many labels as the method may have, inside the same budget."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from archpress.architectures.architecture import Architecture
+from archpress.baselines import NAMES, find_baseline, random_search
+from archpress.compression.result import CompressionResult
+from archpress.compression.task import Budget, CompressionTask, Resources
+from archpress.errors import SettingsError
+from archpress.evaluation.archive import Archive
+from tests.compression.tasks import Scripted, make_task
+from tests.networks import generator
+
+
+def searched(
+    task: CompressionTask, folder: Path, executor: Scripted | None = None
+) -> tuple[CompressionResult, Scripted]:
+    executor = executor or Scripted(task.data)
+    with Archive(folder / "archive.sqlite") as archive:
+        return random_search.compress(task, Resources(archive, executor, folder)), executor
+
+
+def labelled_by(executor: Scripted, task: CompressionTask) -> list[Architecture]:
+    return [job.architecture for job in executor.jobs if job.recipe == task.label_recipe]
+
+
+def test_it_labels_as_many_networks_as_the_method_may_all_within_the_budget(
+    tmp_path: Path,
+) -> None:
+    task = make_task(labels=30)
+    result, executor = searched(task, tmp_path)
+    networks = labelled_by(executor, task)
+    assert 27 <= len(networks) <= 30, "draws may repeat, labels do not"
+    assert result.labels == result.label_epochs == len(networks) == len(set(networks))
+    sizes = [network.cost.parameters for network in networks]
+    assert max(sizes) <= 7_562
+    assert len([size for size in sizes if size < 2_400]) > 8, "small ones as often as large ones"
+    assert result.method == "random_search"
+
+
+def test_the_best_label_is_trained_finally_and_chosen(tmp_path: Path) -> None:
+    task = make_task(finalists=2)
+    _, first = searched(task, tmp_path / "first")
+    networks = labelled_by(first, task)
+    second_best, winner = networks[3], networks[7]
+    executor = Scripted(task.data, {winner.digest: 0.9, second_best.digest: 0.8})
+    result, _ = searched(task, tmp_path / "second", executor)
+    final = {job.architecture for job in executor.jobs if job.recipe == task.final_recipe}
+    assert final == {task.network, winner, second_best}
+    assert result.architecture == winner
+
+
+def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
+    drawn = [
+        labelled_by(searched(make_task(seed=seed), tmp_path / name)[1], make_task())
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    population = make_task().space.sample(12, generator(0)).architectures
+    assert not set(drawn[0]) & set(population), "its draws are not those of the method"
+
+
+def test_a_budget_below_the_smallest_sample_widens_the_space_downward(tmp_path: Path) -> None:
+    task = make_task(budget=650)
+    assert task.space.limits.min_parameters > 650
+    result, executor = searched(task, tmp_path)
+    assert all(n.cost.parameters <= 650 for n in labelled_by(executor, task))
+    assert result.architecture.cost.parameters <= 650
+
+
+def test_without_a_budget_the_space_is_the_limit(tmp_path: Path) -> None:
+    task = make_task(budget=Budget(None), labels=30)
+    _, executor = searched(task, tmp_path)
+    sizes = [network.cost.parameters for network in labelled_by(executor, task)]
+    assert 20_000 < max(sizes) <= 75_626
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rival_is_found_by_name(name: str) -> None:
+    method: Callable[..., CompressionResult] = find_baseline(name)
+    assert method.__module__ == f"archpress.baselines.{name}"
+    assert method.__name__ == "compress"
+
+
+def test_an_unknown_rival_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="unknown baseline 'randomsearch'; did you mean 'rand"):
+        find_baseline("randomsearch")

@@ -1,0 +1,89 @@
+"""Uniform thinning: the widest network within the budget, by the same final training."""
+
+from pathlib import Path
+
+import pytest
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import Convolution, Linear, ReLU
+from archpress.architectures.references import conv7, digits_cnn
+from archpress.baselines.width_scaling import compress, scaled, thinned
+from archpress.compression.task import Budget, Resources
+from archpress.errors import BudgetError
+from archpress.evaluation.archive import Archive
+from tests.compression.tasks import Scripted, make_task
+from tests.networks import ZOO
+
+WIDE = Architecture(
+    (3, 12, 12), (Convolution(20, 3), ReLU(), Convolution(50, 3), Linear(30), ReLU(), Linear(7))
+)
+NETWORKS = {"digits-cnn": digits_cnn(), "conv7": conv7(), "wide": WIDE, "kinds": ZOO["every kind"]}
+
+
+def widths(network: Architecture) -> list[int]:
+    """Of all layers that have one, the classifier left out."""
+    layers = network.layers[:-1]
+    found = [layer.out_channels for layer in layers if isinstance(layer, Convolution)]
+    return found + [layer.out_features for layer in layers if isinstance(layer, Linear)]
+
+
+def one_step_wider(network: Architecture, thin: Architecture) -> Architecture:
+    """Thinned by the smallest factor that makes any layer wider than in ``thin``."""
+    pairs = zip(widths(network), widths(thin), strict=True)
+    factor = min((after + 1) / before for before, after in pairs)
+    return scaled(network, factor + 1e-9)
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.25, 0.1, 0.06])
+def test_the_thinned_network_is_the_widest_within_the_budget(
+    network: Architecture, share: float
+) -> None:
+    budget = int(share * network.cost.parameters)
+    thin = thinned(network, budget)
+    assert thin.cost.parameters <= budget
+    wider = one_step_wider(network, thin)
+    assert widths(wider) != widths(thin)
+    assert wider.cost.parameters > budget
+    assert (thin.input_shape, thin.classes) == (network.input_shape, network.classes)
+    assert [layer.kind for layer in thin.layers] == [layer.kind for layer in network.layers]
+
+
+def test_one_factor_scales_every_width_but_the_classes() -> None:
+    assert widths(scaled(WIDE, 0.3)) == [int(20 * 0.3), int(50 * 0.3), int(30 * 0.3)] == [6, 15, 9]
+    assert scaled(WIDE, 0.3).classes == 7
+    assert widths(scaled(WIDE, 0.001)) == [1, 1, 1]
+    assert scaled(WIDE, 1.0) == WIDE
+
+
+def test_a_budget_met_exactly_is_met() -> None:
+    target = scaled(digits_cnn(), 0.5)
+    assert thinned(digits_cnn(), target.cost.parameters) == target
+    assert thinned(digits_cnn(), target.cost.parameters - 1) != target
+
+
+def test_a_budget_below_width_1_is_refused_with_its_size() -> None:
+    narrowest = scaled(digits_cnn(), 0.0).cost.parameters
+    assert thinned(digits_cnn(), narrowest).cost.parameters == narrowest
+    with pytest.raises(BudgetError, match=f"thinned to width 1 the network has {narrowest} par"):
+        thinned(digits_cnn(), narrowest - 1)
+
+
+def test_it_labels_nothing_and_trains_the_two_networks_by_the_final_recipe(tmp_path: Path) -> None:
+    task = make_task()
+    executor = Scripted(task.data)
+    with Archive(tmp_path / "archive.sqlite") as archive:
+        result = compress(task, Resources(archive, executor, tmp_path))
+    assert (result.method, result.labels, result.label_epochs) == ("width_scaling", 0, 0)
+    assert result.base.architecture == task.network
+    assert result.architecture == thinned(task.network, 7_562)
+    assert {job.recipe for job in executor.jobs} == {task.final_recipe}
+    trained = [job.architecture for job in executor.jobs]
+    assert trained == [task.network] * 2 + [result.architecture] * 2
+    assert len(result.compressed.test_accuracy) == 2
+
+
+def test_without_a_budget_it_refuses(tmp_path: Path) -> None:
+    task = make_task(budget=Budget(None))
+    with Archive(tmp_path / "a.sqlite") as archive, pytest.raises(BudgetError, match="needs a par"):
+        compress(task, Resources(archive, Scripted(task.data), tmp_path))

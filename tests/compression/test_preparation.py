@@ -1,0 +1,133 @@
+"""Preparation: from settings to a task, or to one sentence before anything expensive happens."""
+
+from dataclasses import replace
+
+import pytest
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import Convolution, Linear, ReLU
+from archpress.architectures.references import digits_cnn
+from archpress.architectures.spaces import BlocksSpace, Limits, PaperSpace
+from archpress.compression.preparation import load_data, prepare
+from archpress.compression.settings import load_settings
+from archpress.compression.task import Budget, CompressionTask
+from archpress.errors import (
+    ArchpressError,
+    BudgetError,
+    DataError,
+    EmbeddingError,
+    SettingsError,
+    UnknownNetworkError,
+)
+from tests.compression.tasks import tiny_data
+
+SIZE, SMALLEST = 75_626, 22
+
+
+def prepared(architecture: Architecture | None = None, **flags: object) -> CompressionTask:
+    dotted = {name.replace("__", "."): value for name, value in flags.items()}
+    return prepare(load_settings("demo", flags=dotted), tiny_data(), architecture)
+
+
+def test_every_amount_becomes_a_number_of_the_input_network() -> None:
+    task = prepared(seed=3, space__min_parameters="2%", space__max_parameters=50_000)
+    macs = digits_cnn().cost.macs
+    assert task.network == digits_cnn()
+    assert task.budget == Budget(SIZE // 10, 1.0)
+    limits = Limits(SIZE * 2 // 100, 50_000, macs, 16_000_000)
+    assert task.space == BlocksSpace((1, 8, 8), 10, limits)
+    assert (task.labels, task.finalists, task.seed) == (48 + 6 * 2, 2, 3)
+    assert (task.label_recipe.epochs, task.final_recipe.epochs) == (6, 20)
+
+
+def test_the_space_is_the_one_asked_for() -> None:
+    assert isinstance(prepared(space__name="paper").space, PaperSpace)
+
+
+@pytest.mark.parametrize(
+    ("target", "budget"),
+    [("10%", 7_562), (SMALLEST, SMALLEST), (SIZE - 1, SIZE - 1), (0, None), ("0%", None)],
+)
+def test_the_target_is_the_budget_and_zero_is_none(target: int | str, budget: int | None) -> None:
+    assert prepared(search__target_parameters=target).budget.parameters == budget
+
+
+@pytest.mark.parametrize("target", [SMALLEST - 1, 1, "0.01%", "0.0001%"])
+def test_a_target_below_the_smallest_network_is_refused_with_its_size(target: int | str) -> None:
+    """A 1 x 1 convolution of one channel, a global pool and the classifier: 2 + 20."""
+    with pytest.raises(BudgetError, match="below the smallest reachable network, which has 22"):
+        prepared(search__target_parameters=target)
+
+
+@pytest.mark.parametrize("target", [SIZE, "100%", "250%", 10**9])
+def test_a_target_as_large_as_the_input_network_is_no_compression(target: int | str) -> None:
+    with pytest.raises(BudgetError, match="is no compression: the input network has 75,626"):
+        prepared(search__target_parameters=target)
+
+
+@pytest.mark.parametrize(
+    "name", ["search.target_parameters", "space.min_parameters", "space.max_macs"]
+)
+def test_a_wrong_amount_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is 'tiny', expected a count"):
+        prepared(**{name.replace(".", "__"): "tiny"})
+
+
+def test_limits_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(BudgetError, match="no network has 60,500 to 7,562 parameters"):
+        prepared(space__min_parameters="80%", space__max_parameters="10%")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("digits-cn", "unknown network 'digits-cn'; did you mean 'digits-cnn'"),
+        ("conv10", r"conv10 cannot take \(1, 8, 8\) images"),
+        ("none.json", r"network file none\.json does not exist"),
+    ],
+)
+def test_a_network_that_is_not_found_or_does_not_fit_is_refused(name: str, complaint: str) -> None:
+    with pytest.raises(UnknownNetworkError, match=complaint):
+        prepared(network=name)
+
+
+@pytest.mark.parametrize("network", [digits_cnn((1, 12, 12)), digits_cnn(classes=7)])
+def test_an_architecture_of_another_task_is_refused(network: Architecture) -> None:
+    with pytest.raises(UnknownNetworkError, match=r"the data has \(1, 8, 8\) and 10"):
+        prepared(network)
+
+
+@pytest.mark.parametrize(
+    ("layer", "complaint"),
+    [
+        ((Convolution(8, 3), *[ReLU()] * 63), "65 layers exceeds the 64 positions"),
+        ((Convolution(8, 11, padding=5),), "kernel 11, the embedding reaches 10"),
+    ],
+)
+def test_a_network_that_the_embedding_cannot_express_is_refused(
+    layer: tuple[Convolution, ...], complaint: str
+) -> None:
+    with pytest.raises(EmbeddingError, match=complaint):
+        prepared(Architecture((1, 8, 8), (*layer, Linear(10))))
+
+
+def test_an_architecture_goes_before_the_name() -> None:
+    network = digits_cnn()
+    other = replace(network, layers=(*network.layers[:-1], ReLU(), Linear(10)))
+    assert prepared(other, network="no such network").network == other
+
+
+def test_the_data_are_split_as_the_settings_say() -> None:
+    parts = [
+        load_data(load_settings("demo", flags={"seed": seed, "data.validation_fraction": share}))
+        for seed, share in ((0, 0.2), (0, 0.2), (1, 0.2), (0, 0.4))
+    ]
+    assert parts[0].digest == parts[1].digest
+    assert len({part.digest for part in parts}) == 3
+    assert len(parts[3].validation) == pytest.approx(2 * len(parts[0].validation), rel=0.02)
+
+
+def test_unknown_data_are_refused_as_a_fault_of_the_user() -> None:
+    with pytest.raises(DataError, match="digit"):
+        load_data(load_settings("demo", flags={"data.name": "digist"}))
+    assert issubclass(DataError, ArchpressError)

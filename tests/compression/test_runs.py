@@ -1,0 +1,554 @@
+"""Whole runs in their folders: what they leave behind, stopped and repeated."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import archpress
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import Convolution
+from archpress.baselines import NAMES, find_baseline
+from archpress.compression import runs
+from archpress.compression.preparation import load_data, prepare
+from archpress.compression.result import CompressionResult
+from archpress.compression.run_folder import RunFolder, read_json_lines
+from archpress.compression.runs import compress_in, rival_in
+from archpress.compression.settings import RunSettings, load_settings
+from archpress.embedding.model import Embedding
+from archpress.errors import ArchiveError, BudgetError, RunFolderError
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.augmentation import input_scaling
+from archpress.evaluation.datasets import DataSet
+from archpress.evaluation.executors import InProcess
+from archpress.evaluation.scoring import accuracy
+from tests.compression.tasks import Scripted, tiny_data, watched
+
+BUDGET = 75_626 * 30 // 100
+TINY = {
+    "network": "digits-cnn",
+    "data.name": "digits",
+    "space.networks": 10,
+    "label.epochs": 1, "label.images": 128, "label.seeds": 1,
+    "embedding.size": 8, "embedding.channels": 8, "embedding.hidden": 16,
+    "embedding.iterations": 60, "embedding.batch_size": 16, "embedding.unlabelled": 30,
+    "embedding.learning_rate": 0.006,
+    "search.target_parameters": "30%", "search.steps": 6, "search.starts": 3,
+    "search.candidates": 3, "search.rounds": 2, "search.fine_tune_iterations": 5,
+    "final.epochs": 1, "final.images": 256, "final.seeds": 2, "final.finalists": 2,
+    "execution.workers": 1, "execution.precision": "float32",
+}  # fmt: skip
+PAPER = {
+    **TINY,
+    "embedding.iterations": 20, "embedding.unlabelled": 0, "embedding.learning_rate": 0.02,
+    "search.target_parameters": 0,
+    "search.starts": 1, "search.rounds": 1, "search.fine_tune_iterations": 0,
+    "space.max_macs": "20%", "final.images": 128, "final.seeds": 1, "final.finalists": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums of several threads are not the same bit for bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny_settings(**changes: Any) -> RunSettings:
+    flags = {name.replace("__", "."): value for name, value in changes.items()}
+    return load_settings("demo", flags={**TINY, **flags})
+
+
+@dataclass
+class Run:
+    """A finished run."""
+
+    path: Path
+    settings: RunSettings
+    result: CompressionResult
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text())
+
+    def lines(self, name: str) -> list[Any]:
+        return read_json_lines(self.path / name)
+
+    def archived(self) -> int:
+        with Archive(self.path / "archive.sqlite") as archive:
+            return len(archive)
+
+    def lasting(self) -> dict[str, Any]:
+        """result.json without the seconds, which differ from call to call."""
+        record = self.json("result.json")
+        return {name: value for name, value in record.items() if name != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A whole run on the digits, in a worker process."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    return Run(path, tiny_settings(), compress_in(path, tiny_settings()))
+
+
+@pytest.fixture
+def copied(run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(run.path, tmp_path / "copy")
+    return Run(tmp_path / "copy", run.settings, run.result)
+
+
+Executors = list[Any]
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Executors:
+    """Train in this process; gives the executors that were made, with the jobs of each."""
+    made: Executors = []
+
+    class Here(InProcess):
+        def run(self, jobs: Any, *told: Any) -> Any:
+            made.append(list(jobs))
+            return super().run(jobs, *told)
+
+    def make(data: DataSet, precision: Any, workers: int | None) -> InProcess:
+        return Here(data.without_test(), precision)
+
+    monkeypatch.setattr(runs, "ProcessPool", make)
+    return made
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Scripted]:
+    """Train nothing: every network has an accuracy of its own, between 0 and 1."""
+
+    class Chance(dict[str, float]):
+        def get(self, digest: str, default: Any = None) -> float:
+            return int(digest[:8], 16) / 16**8
+
+    made: list[Scripted] = []
+
+    def make(data: DataSet, precision: Any, workers: int | None) -> Scripted:
+        made.append(Scripted(data, Chance()))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(runs, "ProcessPool", make)
+    return made
+
+
+# ------------------------------------------------------------------ what a run leaves behind
+
+
+def test_a_run_leaves_every_promised_file(run: Run) -> None:
+    assert {path.name for path in run.path.iterdir()} == {
+        "run.toml", "run.lock", "environment.json", "ledger.jsonl", "sampling.json",
+        "architectures.jsonl", "archive.sqlite", "embedding.json", "embedding.safetensors",
+        "fit.jsonl", "descent.jsonl", "refused.json", "candidates.jsonl", "weights", "results",
+        "result.json", "compressed",
+    }  # fmt: skip
+    names = {path.name for path in (run.path / "compressed").iterdir()}
+    assert names == {"architecture.json", "model.py", "weights.safetensors"}
+    assert not list(run.path.rglob("*.part"))
+
+
+def test_result_json_has_the_documented_form(run: Run) -> None:
+    record = run.json("result.json")
+    assert set(record) == {
+        "base", "compressed", "rivals", "labels", "label_epochs", "seconds", "hardware", "commit"
+    }  # fmt: skip
+    for side, architecture in (
+        ("base", run.result.base.architecture),
+        ("compressed", run.result.architecture),
+    ):
+        part = record[side]
+        assert part["parameters"] == architecture.cost.parameters
+        assert part["macs"] == architecture.cost.macs
+        assert part["final_epochs"] == 1
+        assert len(part["test_accuracy"]) == len(part["validation_accuracy"]) == 2
+        assert all(0 <= a <= 1 for a in (*part["test_accuracy"], *part["validation_accuracy"]))
+        assert Architecture.from_json(part["architecture"]) == architecture
+        assert part["digest"] == architecture.digest
+    assert record["base"]["parameters"] == 75_626
+    assert record["rivals"] == {}
+    stages = ["sample", "label", "fit", "search", "final training"]
+    assert list(record["seconds"]) == stages
+    assert "float32" in record["hardware"]
+    assert record["commit"] == run.json("environment.json")["commit"]
+
+
+def test_labels_and_their_epochs_are_those_in_the_archive(run: Run) -> None:
+    recipe = run.settings.label.resolve().digest
+    with Archive(run.path / "archive.sqlite") as archive:
+        labels = [e for e in archive if e.recipe.digest == recipe]
+    found = {record["architecture"] for record in run.lines("candidates.jsonl")}
+    assert run.result.labels == run.result.label_epochs == len(labels)
+    assert run.result.labels == 1 + 10 + len(found), "input network, population, decodings"
+    assert len(found) >= 3
+
+
+def test_the_result_keeps_to_the_budget_by_exact_count(run: Run) -> None:
+    counted = sum(parameter.numel() for parameter in run.result.model.parameters())
+    assert counted == run.result.architecture.cost.parameters <= BUDGET
+    assert run.result.compression == 75_626 / counted > 3
+
+
+def test_the_model_is_trained_and_as_accurate_as_reported(run: Run) -> None:
+    data, compressed = load_data(run.settings), run.result.compressed
+    scaling = input_scaling(run.settings.final.resolve(), data)
+    best = max(range(2), key=compressed.validation_accuracy.__getitem__)
+    model = run.result.model
+    assert not model.training
+    assert accuracy(model, data.test, scaling) == compressed.test_accuracy[best] > 0.2
+    assert accuracy(model, data.validation, scaling) == compressed.validation_accuracy[best]
+
+
+def test_the_product_gives_the_same_outputs_without_archpress(run: Run) -> None:
+    folder = run.path / "compressed"
+    source = (folder / "model.py").read_text()
+    assert "archpress" not in source
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "model.py", "exec"), namespace)
+    model = namespace["make_model"]()
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours, theirs = run.result.model(images), model.eval()(images)
+    assert ours.shape == (5, 10)
+    assert torch.equal(ours, theirs)
+    assert Architecture.load(folder / "architecture.json") == run.result.architecture
+
+
+def test_the_product_says_how_its_inputs_are_normalised(run: Run) -> None:
+    mean, deviation = input_scaling(run.settings.final.resolve(), load_data(run.settings))
+    source = (run.path / "compressed" / "model.py").read_text()
+    assert f"subtract {float(mean):.6f}, divide by {float(deviation):.6f}" in source
+
+
+def test_every_decoding_and_every_labelled_one_is_recorded(run: Run) -> None:
+    descent, candidates = run.lines("descent.jsonl"), run.lines("candidates.jsonl")
+    rounds = [[record for record in descent if record["round"] == n] for n in (0, 1)]
+    for path in rounds:
+        assert {record["start"] for record in path} == {0, 1, 2}
+        assert path[0]["origin"] == run.result.base.architecture.digest
+        assert max(record["step"] for record in path) <= 6
+    known = {record["architecture"] for record in descent}
+    for record in candidates:
+        network = Architecture.from_json(record["network"])
+        assert record["architecture"] == network.digest in known
+        assert record["parameters"] == network.cost.parameters <= BUDGET
+        assert any(isinstance(layer, Convolution) for layer in network.layers)
+        assert record["status"] == "ok"
+    assert len({record["architecture"] for record in candidates}) == len(candidates) <= 6
+    for refused, path in zip(run.json("refused.json"), rounds, strict=True):
+        distinct = {record["architecture"] for record in path}
+        assert 0 <= sum(refused.values()) < len(distinct)
+
+
+def test_the_embedding_is_diagnosed_on_networks_it_did_not_learn_from(run: Run) -> None:
+    embedding, record = Embedding.load(run.path)
+    assert embedding.settings == run.settings.embedding
+    assert record["labelled"] + record["held_out"]["networks"] == 11
+    assert record["held_out"]["networks"] == 2
+
+
+# ------------------------------------------------------------------ again, and elsewhere
+
+
+def test_a_finished_run_called_again_changes_and_trains_nothing(
+    copied: Run, here: Executors
+) -> None:
+    before, archived = copied.lasting(), copied.archived()
+    weights = (copied.path / "compressed" / "weights.safetensors").read_bytes()
+    result = compress_in(copied.path, copied.settings, resume=True)
+    assert [job for jobs in here for job in jobs] == []
+    assert copied.archived() == archived
+    assert copied.lasting() == before
+    assert (copied.path / "compressed" / "weights.safetensors").read_bytes() == weights
+    assert result.to_json() == copied.result.to_json()
+
+
+def test_the_same_seed_gives_the_same_result_in_another_folder(
+    run: Run, here: Executors, tmp_path: Path
+) -> None:
+    """In this process in place of a worker, and by way of the Python interface."""
+    flags = {name.replace(".", "__"): value for name, value in TINY.items() if "." in name}
+    data = flags.pop("data__name")
+    result = archpress.compress("digits-cnn", data, out=tmp_path / "r", profile="demo", **flags)
+    other = Run(tmp_path / "r", run.settings, result)
+    assert sum(len(jobs) for jobs in here) == other.archived() == run.archived()
+    assert other.lasting() == run.lasting()
+    for name in ("architectures.jsonl", "fit.jsonl", "descent.jsonl", "candidates.jsonl"):
+        assert (other.path / name).read_bytes() == (run.path / name).read_bytes()
+    for value, expected in zip(
+        result.model.parameters(), run.result.model.parameters(), strict=True
+    ):
+        assert torch.equal(value, expected)
+
+
+def test_another_seed_draws_another_population(run: Run, tmp_path: Path) -> None:
+    populations = [
+        prepare(settings, tiny_data()).space.sample(
+            3, torch.Generator().manual_seed(settings.seed)
+        ).architectures
+        for settings in (tiny_settings(), tiny_settings(seed=1))
+    ]  # fmt: skip
+    kept = [Architecture.from_json(line) for line in run.lines("architectures.jsonl")]
+    assert kept[:3] == populations[0] != populations[1]
+
+
+STAGES = ["labels", "embedding", "candidates 1", "candidates 2", "final training", "test set"]
+
+
+def test_a_run_stopped_in_every_stage_ends_as_the_undisturbed_one(
+    scripted: list[Scripted], tmp_path: Path
+) -> None:
+    settings = tiny_settings()
+    undisturbed = Run(
+        tmp_path / "a", settings, compress_in(tmp_path / "a", settings, data=tiny_data())
+    )
+    whole = [job.key for job in scripted[0].jobs]
+    for number, stage in enumerate(STAGES):
+
+        def stop(told: str, done: int, total: int, stage: str = stage) -> None:
+            if told == stage:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            compress_in(tmp_path / "b", settings, number > 0, stop, tiny_data())
+    result = compress_in(tmp_path / "b", settings, True, data=tiny_data())
+    stopped = Run(tmp_path / "b", settings, result)
+    assert stopped.lasting() == undisturbed.lasting()
+    for name in ("descent.jsonl", "candidates.jsonl", "fit.jsonl"):
+        assert (stopped.path / name).read_bytes() == (undisturbed.path / name).read_bytes()
+    parts = [job.key for executor in scripted[1:] for job in executor.jobs]
+    assert sorted(parts) == sorted(whole), "nothing is trained twice"
+
+
+def test_the_test_set_is_not_looked_at_before_the_end(
+    scripted: list[Scripted], tmp_path: Path
+) -> None:
+    data, reads = watched(tiny_data())
+    seen: dict[str, int] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        seen.setdefault(stage, len(reads))
+
+    reads.clear()
+    compress_in(tmp_path, tiny_settings(), progress=progress, data=data)
+    handed_over = seen["labels"]
+    assert handed_over == 2, "shape and kind, for the empty test part of the executor"
+    assert {stage: count for stage, count in seen.items() if count > handed_over} == {
+        "test set": handed_over + 1
+    }
+    assert len(reads) == handed_over + 2 * 2
+
+
+def test_evaluations_of_another_run_are_taken_over_with_their_weights(
+    run: Run, here: Executors, tmp_path: Path
+) -> None:
+    result = compress_in(tmp_path / "new", run.settings, known=run.path / "archive.sqlite")
+    assert [job for jobs in here for job in jobs] == []
+    assert result.to_json() == run.result.to_json()
+
+
+def test_a_known_archive_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"no archive .*none\.sqlite"):
+        compress_in(tmp_path / "new", tiny_settings(), known=tmp_path / "none.sqlite")
+
+
+# ------------------------------------------------------------------ refusals
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "resume", "complaint"),
+    [
+        ({}, False, "holds this run already: add --resume"),
+        ({"seed": 1}, True, "holds another run .its seed is 0, not 1"),
+        ({"search__steps": 9}, True, "its search.steps is 6, not 9"),
+    ],
+)
+def test_a_folder_of_a_run_is_refused_untouched(
+    changes: dict[str, int], resume: bool, complaint: str, copied: Run
+) -> None:
+    before = contents(copied.path)
+    with pytest.raises(RunFolderError, match=complaint):
+        compress_in(copied.path, tiny_settings(**changes), resume)
+    assert contents(copied.path) == before
+
+
+def test_data_that_have_changed_are_not_mixed_with_the_old(copied: Run, here: Executors) -> None:
+    with pytest.raises(RunFolderError, match="the data has changed since the run in"):
+        compress_in(copied.path, copied.settings, True, data=tiny_data())
+    assert here == []
+
+
+def test_a_target_that_nothing_meets_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match="below the smallest reachable network"):
+        compress_in(tmp_path / "run", tiny_settings(search__target_parameters=5))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rival_needs_a_finished_run(name: str, copied: Run, tmp_path: Path) -> None:
+    method = find_baseline(name)
+    with pytest.raises(RunFolderError, match="is no run folder"):
+        rival_in(tmp_path / "none", name, method)
+    (copied.path / "results" / "archpress.json").unlink()
+    with pytest.raises(RunFolderError, match="is not finished: continue it first"):
+        rival_in(copied.path, name, method)
+
+
+# ------------------------------------------------------------------ rivals
+
+
+def test_rivals_keep_to_the_budget_and_stand_beside_the_result(
+    copied: Run, here: Executors
+) -> None:
+    before = copied.lasting()
+    for name in NAMES:
+        result = rival_in(copied.path, name, find_baseline(name))
+        assert result.method == name
+        assert result.architecture.cost.parameters <= BUDGET
+        assert result.base.to_json() == copied.result.base.to_json()
+    after = copied.lasting()
+    rivals = after.pop("rivals")
+    assert after == {key: value for key, value in before.items() if key != "rivals"}
+    assert list(rivals) == ["random_search", "width_scaling"]
+    for rival in rivals.values():
+        assert rival["parameters"] <= BUDGET
+        assert rival["final_epochs"] == 1
+        assert len(rival["test_accuracy"]) == 2
+    assert rivals["width_scaling"]["labels"] == rivals["width_scaling"]["label_epochs"] == 0
+    assert 14 <= rivals["random_search"]["labels"] <= 10 + 2 * 3, "as many as ours may label"
+    assert {*NAMES} <= set(copied.json("result.json")["seconds"])
+    trained = [job.architecture for jobs in here for job in jobs]
+    assert all(network.cost.parameters <= BUDGET for network in trained)
+    here.clear()
+    rival_in(copied.path, "random_search", find_baseline("random_search"))
+    assert [job for jobs in here for job in jobs] == [], "a rival too is never trained twice"
+    assert copied.lasting() == {**after, "rivals": rivals}
+
+
+# ------------------------------------------------------------------ settings of the search
+
+
+@pytest.fixture
+def searched(
+    run: Run, scripted: list[Scripted], tmp_path: Path
+) -> Callable[..., tuple[Run, Scripted]]:
+    """A run by other search settings on the embedding and the population of ``run``."""
+
+    def searched(**changes: Any) -> tuple[Run, Scripted]:
+        path = tmp_path / f"run{len(scripted)}"
+        settings = tiny_settings(**changes)
+        RunFolder(path, settings).close()
+        for name in ("architectures.jsonl", "embedding.json", "embedding.safetensors"):
+            shutil.copy(run.path / name, path)
+        return Run(path, settings, compress_in(path, settings, resume=True)), scripted[-1]
+
+    return searched
+
+
+def digests(run: Run, name: str, wanted: Callable[[Any], bool] = lambda record: True) -> set[str]:
+    return {record["architecture"] for record in run.lines(name) if wanted(record)}
+
+
+def test_the_path_from_the_input_network_is_labelled_where_wanted(
+    searched: Callable[..., tuple[Run, Scripted]],
+) -> None:
+    plain, _ = searched(search__label_path=0, search__candidates=1)
+    measured, _ = searched(search__label_path=4, search__candidates=1)
+
+    def first_steps(record: Any) -> bool:
+        return record["round"] == 0 and record["start"] == 0 and record["step"] <= 4
+
+    path = digests(plain, "descent.jsonl", first_steps)
+    assert digests(measured, "descent.jsonl", first_steps) == path
+    assert len(path) > 1
+    assert not path <= digests(plain, "candidates.jsonl")
+    assert path <= digests(measured, "candidates.jsonl")
+    first: dict[str, int] = {}
+    for record in filter(first_steps, measured.lines("descent.jsonl")):
+        first.setdefault(record["architecture"], record["step"])
+    assert len(first) < 5, "one was met twice"
+    for record in measured.lines("candidates.jsonl"):
+        if record["start"] == 0 and record["architecture"] in first:
+            assert record["step"] == first[record["architecture"]]
+
+
+def test_fine_tuning_changes_the_predictions_of_later_rounds(
+    searched: Callable[..., tuple[Run, Scripted]],
+) -> None:
+    def predictions(run: Run) -> list[Tensor]:
+        return [
+            torch.tensor([
+                r["predicted_accuracy"] for r in run.lines("descent.jsonl")
+                if (r["round"], r["start"], r["step"]) == (number, 0, 0)
+            ])
+            for number in (0, 1)
+        ]  # fmt: skip
+
+    first, second = predictions(searched(search__fine_tune_iterations=0)[0])
+    assert torch.equal(first, second)
+    again, tuned = predictions(searched(search__fine_tune_iterations=5)[0])
+    assert torch.equal(first, again)
+    assert not torch.equal(first, tuned)
+
+
+def test_networks_labelled_for_the_fit_are_chosen_only_where_they_may_be(
+    searched: Callable[..., tuple[Run, Scripted]],
+) -> None:
+    free, _ = searched(search__consider_labelled=True, search__candidates=1)
+    decoded, executor = searched(search__consider_labelled=False, search__candidates=1)
+    found = digests(decoded, "candidates.jsonl")
+    assert decoded.result.architecture.digest in found
+    assert decoded.result.origin.startswith("descent from ")
+    final = decoded.settings.final.resolve()
+    trained = {job.architecture.digest for job in executor.jobs if job.recipe == final}
+    assert trained - {decoded.result.base.architecture.digest} <= found
+    assert free.result.architecture.digest not in digests(free, "candidates.jsonl")
+    assert free.result.origin == "labelled for the fit"
+
+
+def test_one_start_and_one_round_do_what_they_say(
+    searched: Callable[..., tuple[Run, Scripted]],
+) -> None:
+    run, _ = searched(search__starts=1, search__rounds=1, search__candidates=2)
+    descent = run.lines("descent.jsonl")
+    assert [(r["round"], r["start"]) for r in descent] == [(0, 0)] * 7
+    assert [r["step"] for r in descent] == list(range(7))
+    assert descent[-1]["stopped"] == "last step"
+    assert len(run.lines("candidates.jsonl")) <= 2
+    assert len(run.json("refused.json")) == 1
+
+
+# ------------------------------------------------------------------ the paper
+
+
+def test_the_papers_configuration_and_space_work_from_end_to_end(
+    here: Executors, tmp_path: Path
+) -> None:
+    settings = load_settings("paper", flags=PAPER)
+    assert (settings.embedding.codec, settings.space.name) == ("scaled", "paper")
+    result = compress_in(tmp_path / "run", settings)
+    run = Run(tmp_path / "run", settings, result)
+    assert result.origin.startswith("descent from the input network")
+    assert result.architecture.cost.parameters <= 75_626
+    assert result.model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    sampling = run.json("sampling.json")
+    assert sampling["accepted"] == 10
+    assert sampling["drawn"] == 10 + sum(sampling["rejected"].values())
+    rival = rival_in(run.path, "width_scaling", find_baseline("width_scaling"))
+    ours = result.architecture.cost.parameters
+    assert rival.architecture.cost.parameters <= ours, "without a budget, the size of the result"

@@ -1,0 +1,109 @@
+"""Recipes: the paper's numbers, what the digest covers, and the schedules by hand."""
+
+import math
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from archpress.errors import SettingsError
+from archpress.evaluation.recipe import RECIPES, TrainingRecipe, find_recipe
+from tests.evaluation.tiny import TINY, recipe
+
+CIFAR = {
+    "epochs": 150, "batch_size": 128, "learning_rate": 0.001, "schedule": "step",
+    "milestones": (80, 120), "flip": True, "crop_padding": 4, "normalization": "half",
+    "images": None, "weight_decay": 0.0,
+}  # fmt: skip
+PAPER: dict[str, dict[str, Any]] = {
+    "paper-fashion-mnist": {
+        "epochs": 50, "batch_size": 64, "learning_rate": 0.01, "schedule": "step",
+        "milestones": (30,), "flip": False, "crop_padding": 0, "images": None,
+        "weight_decay": 0.0,
+    },
+    "paper-cifar10": CIFAR,
+    "paper-cifar100": CIFAR,
+    "paper-svhn": {**CIFAR, "flip": False, "crop_padding": 0},
+}  # fmt: skip
+
+CHANGES: dict[str, Any] = {
+    "epochs": 7, "batch_size": 32, "learning_rate": 0.02, "schedule": "one_cycle",
+    "milestones": (1,), "weight_decay": 0.1, "normalization": "half", "flip": True,
+    "crop_padding": 1, "images": 65,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "numbers"), PAPER.items(), ids=PAPER)
+def test_presets_of_the_paper_have_its_numbers(name: str, numbers: dict[str, Any]) -> None:
+    values = find_recipe(name).model_dump()
+    assert {field: values[field] for field in numbers} == numbers
+
+
+@pytest.mark.parametrize("name", ["label", "label-augmented", "label-fashion-mnist"])
+def test_the_papers_label_is_five_epochs_from_five_seeds(name: str) -> None:
+    chosen = find_recipe(name)
+    assert (chosen.epochs, chosen.seeds) == (5, 5)
+    assert [chosen.learning_rate_at(s, 10) for s in (0, 49)] == [chosen.learning_rate] * 2
+
+
+def test_every_preset_is_found_by_its_own_name() -> None:
+    assert {name: found.name for name, found in RECIPES.items()} == {n: n for n in RECIPES}
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingsError, match=r"'papr-cifar10'; did you mean 'paper-cifar10'\?"):
+        find_recipe("papr-cifar10")
+
+
+def test_the_changes_tried_cover_every_field_of_the_digest() -> None:
+    assert CHANGES.keys() | {"name", "seeds"} == TrainingRecipe.model_fields.keys()
+
+
+@pytest.mark.parametrize(("field", "value"), CHANGES.items(), ids=CHANGES)
+def test_the_digest_changes_with_everything_that_can_change_a_result(
+    field: str, value: Any
+) -> None:
+    assert getattr(TINY, field) != value
+    assert recipe(**{field: value}).digest != TINY.digest
+
+
+def test_the_digest_ignores_name_and_number_of_seeds() -> None:
+    assert recipe(name="other", seeds=9).digest == TINY.digest
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"weight_decay": -0.1},
+        {"crop_padding": -1}, {"images": 1}, {"seeds": 0}, {"schedule": "cosine"},
+        {"normalization": "none"}, {"momentum": 0.9},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)  # fmt: skip
+def test_values_out_of_range_and_unknown_fields_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        recipe(**wrong)
+
+
+def test_step_schedule_falls_to_a_tenth_after_each_milestone() -> None:
+    paper = find_recipe("paper-cifar10")
+    steps = [0, 80 * 7 - 1, 80 * 7, 120 * 7 - 1, 120 * 7, 150 * 7 - 1]
+    rates = [paper.learning_rate_at(step, 7) for step in steps]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_one_cycle_rises_over_a_fifth_and_falls_along_a_cosine() -> None:
+    cycle = recipe(schedule="one_cycle", epochs=4, learning_rate=0.8)
+    rates = [cycle.learning_rate_at(step, 5) for step in range(20)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
+    assert rates[12] == pytest.approx(0.4)
+    assert rates[19] == pytest.approx(0.4 * (1 + math.cos(math.pi * 15 / 16)))
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_one_cycle_of_very_few_steps_still_trains(steps: int) -> None:
+    cycle = recipe(schedule="one_cycle", epochs=1, learning_rate=0.8)
+    rates = [cycle.learning_rate_at(step, steps) for step in range(steps)]
+    assert max(rates) == 0.8
+    assert min(rates) > 0

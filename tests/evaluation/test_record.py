@@ -1,0 +1,134 @@
+"""Jobs, evaluations and labels: what decides a seed, what is kept, what a mean says."""
+
+import json
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from archpress.errors import ArchiveError
+from archpress.evaluation.record import Evaluation, Job, Label
+from tests.evaluation.tiny import ABSURD, TINY, network, recipe
+
+JOB = Job(network(), TINY, 0, "d1")
+RELATED = {
+    "itself": JOB,
+    "architecture": replace(JOB, architecture=network(5)),
+    "recipe": replace(JOB, recipe=ABSURD),
+    "seed": replace(JOB, seed=1),
+    "data": replace(JOB, data_digest="d2"),
+}
+PAIRS = list(combinations(RELATED, 2))
+
+
+def outcome(accuracy: float | None = 0.5, status: Any = "ok", **values: Any) -> Evaluation:
+    return Evaluation.of(JOB, status, validation_accuracy=accuracy, **values)
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=[f"{a}-{b}" for a, b in PAIRS])
+def test_jobs_that_differ_in_anything_have_other_keys_and_seeds(one: str, other: str) -> None:
+    assert RELATED[one].key != RELATED[other].key
+    assert RELATED[one].random_seed != RELATED[other].random_seed
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        replace(JOB, weights_path="elsewhere.safetensors"),
+        replace(JOB, recipe=recipe(name="renamed")),
+        replace(JOB, recipe=recipe(seeds=5)),
+        replace(JOB, architecture=network()),
+    ],
+    ids=["place of the weights", "name of the recipe", "number of seeds", "equal network"],
+)
+def test_what_cannot_change_a_result_changes_neither_key_nor_seed(same: Job) -> None:
+    assert (same.key, same.random_seed) == (JOB.key, JOB.random_seed)
+
+
+def test_random_seeds_are_the_same_on_every_machine_and_day() -> None:
+    known = Job(network(), TINY, 3, "0123456789abcdef")
+    assert known.key == "ccbf7959fdcafc9b-7126c2cd2e7f0f58-3-0123456789abcdef"
+    assert known.random_seed == 61_644_431_161_017_715
+
+
+def test_random_seeds_of_many_jobs_do_not_meet() -> None:
+    seeds = {replace(JOB, seed=seed).random_seed for seed in range(2000)}
+    assert len(seeds) == 2000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert max(seeds) > 2**54
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        outcome(0.25, losses=(2.0, 1 / 3), images=64, seconds=0.1, circumstances={"torch": "2"}),
+        outcome(None, "diverged", reason="loss not finite in epoch 1", losses=(float("inf"),)),
+        outcome(None, "out_of_memory", reason="no memory"),
+    ],
+    ids=lambda evaluation: evaluation.status,
+)
+def test_evaluations_survive_json(evaluation: Evaluation) -> None:
+    assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def test_epochs_trained_are_those_with_a_loss() -> None:
+    assert outcome(losses=(1.0, 0.5, 0.2)).epochs_trained == 3
+    assert outcome(None, "failed").epochs_trained == 0
+
+
+def damaged(**changes: Any) -> Any:
+    record = json.loads(json.dumps(outcome().to_json()))
+    for name, value in changes.items():
+        if value is None:
+            del record[name]
+        else:
+            record[name] = value
+    return record
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        (damaged(version=2), "expected an evaluation of format version 1"),
+        (damaged(version=None), "expected an evaluation of format version 1"),
+        ([1, 2], "expected an evaluation of format version 1"),
+        (damaged(key=None), "incomplete.*key"),
+        (damaged(architecture=None), "incomplete.*architecture"),
+        (damaged(architecture={"format": "other"}), "incomplete.*archpress.architecture"),
+        (damaged(recipe={"name": "short"}), "incomplete.*epochs"),
+        (damaged(losses=3), "incomplete"),
+        (damaged(colour="red"), "incomplete.*colour"),
+    ],
+    ids=[
+        "newer version", "no version", "a list", "no key", "no architecture",
+        "no real architecture", "half a recipe", "losses that are none", "unknown field",
+    ],
+)  # fmt: skip
+def test_what_is_no_evaluation_is_refused_in_one_sentence(record: Any, sentence: str) -> None:
+    with pytest.raises(ArchiveError, match=f"(?s){sentence}"):
+        Evaluation.from_json(record)
+
+
+def test_a_label_is_the_mean_with_its_standard_error() -> None:
+    label = Label.of([outcome(0.5), outcome(0.7), outcome(0.9)])
+    assert label.accuracy == pytest.approx(0.7)
+    assert label.standard_error == pytest.approx(0.2 / 3**0.5)
+    assert label.architecture == network()
+
+
+def test_one_run_has_no_standard_error() -> None:
+    label = Label.of([outcome(0.5)])
+    assert (label.accuracy, label.standard_error) == (0.5, None)
+
+
+def test_a_diverged_run_counts_as_chance() -> None:
+    label = Label.of([outcome(0.9), outcome(None, "diverged")])
+    assert label.accuracy == pytest.approx((0.9 + 0.1) / 2)
+
+
+@pytest.mark.parametrize("status", ["failed", "out_of_memory"])
+def test_runs_without_an_outcome_say_nothing(status: str) -> None:
+    assert Label.of([outcome(0.9), outcome(None, status)]).accuracy == 0.9
+    label = Label.of([outcome(None, status)] * 2)
+    assert (label.accuracy, label.standard_error, len(label.evaluations)) == (None, None, 2)
