@@ -50,7 +50,7 @@ def _refuse(message: str) -> None:
 
 
 def _what_failed(error: OSError) -> str:
-    message = f"{error.strerror}: {error.filename or 'while writing'}"
+    message = f"{error.strerror}: {error.filename2 or error.filename or 'while writing'}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message += "; make room and call again (compress: with --resume)"
     return message

@@ -9,11 +9,10 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution
-from archpress.architectures.spaces import MAX_LAYERS
 from archpress.compression.descent import Step
 from archpress.compression.objective import Objective
 from archpress.compression.repair import repair
-from archpress.compression.task import CompressionTask, within
+from archpress.compression.task import CompressionTask, trainable
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,8 @@ def _refusal(architecture: Architecture, task: CompressionTask) -> str:
         return "no convolution"
     if not task.budget.allows(architecture.cost):
         return "beyond the budget"
-    if not within(task.space.limits, architecture):
+    limits = task.space.limits
+    too_large = architecture.cost.parameters > limits.max_parameters
+    if too_large or not trainable(limits, architecture):
         return "beyond the limits of the space"
-    if len(architecture.layers) > MAX_LAYERS:
-        return "too many layers"
     return ""

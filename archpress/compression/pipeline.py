@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.spaces import MAX_LAYERS, Sample
+from archpress.architectures.spaces import Sample
 from archpress.compression.candidates import Candidate, Candidates, decode_path, rank
 from archpress.compression.descent import descend, mean_distance
 from archpress.compression.finishing import finish
@@ -16,7 +16,7 @@ from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.selection import best
 from archpress.compression.settings import RunSettings
-from archpress.compression.task import CompressionTask, Resources
+from archpress.compression.task import CompressionTask, Resources, trainable
 from archpress.embedding.diagnostics import diagnose
 from archpress.embedding.fitting import CHECKPOINT, Example, Fit, fine_tune, split_held_out
 from archpress.embedding.model import Embedding
@@ -174,7 +174,7 @@ class Pipeline:
             chosen += [
                 c for round_number, c in search.path
                 if round_number == 0 and c.start == 0 and c.step <= table.label_path
-                and len(c.architecture.layers) <= MAX_LAYERS
+                and trainable(self.task.space.limits, c.architecture)
             ]  # fmt: skip
         distinct: dict[str, Candidate] = {}
         for candidate in chosen:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
 from archpress.architectures.source_code import source_code
@@ -136,6 +138,14 @@ def _check_kept_files(path: Path, settings: RunSettings) -> None:
         Embedding.load(path)
     for record in sorted((path / "results").glob("*.json")):
         read_record(record)
+    for weights in sorted((path / "weights").glob("*.safetensors")):
+        try:
+            with safe_open(weights, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise RunFolderError(
+                f"{weights} is damaged: {error}; delete it and the network is trained again"
+            ) from error
 
 
 @contextmanager

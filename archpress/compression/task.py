@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.cost import Cost
-from archpress.architectures.spaces import Limits, Space
+from archpress.architectures.spaces import MAX_LAYERS, Limits, Space
 from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.datasets import DataSet
@@ -108,11 +108,10 @@ class CompressionTask:
             )
 
 
-def within(limits: Limits, network: Architecture) -> bool:
+def trainable(limits: Limits, network: Architecture) -> bool:
     """Return whether a decoded network is as practical to train as a sampled one."""
-    upper = Limits(
-        max_parameters=limits.max_parameters,
-        max_macs=limits.max_macs,
-        max_activation_bytes=limits.max_activation_bytes,
+    return (
+        network.cost.macs <= limits.max_macs
+        and network.cost.activation_bytes <= limits.max_activation_bytes
+        and len(network.layers) <= MAX_LAYERS
     )
-    return upper.violation(network.cost) is None

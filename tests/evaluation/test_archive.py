@@ -64,7 +64,9 @@ def test_a_key_is_written_once_and_never_changed(archive: Archive) -> None:
     assert list(archive) == [evaluation(0, accuracy=0.5)]
 
 
-@pytest.mark.parametrize("statement", ["UPDATE evaluations SET status = 'ok'", "DELETE FROM evaluations"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE evaluations SET status = 'ok'", "DELETE FROM evaluations"]
+)
 def test_records_cannot_be_changed_by_other_programs_either(
     archive: Archive, statement: str
 ) -> None:
@@ -153,7 +155,7 @@ def test_a_file_that_is_no_archive_is_refused_and_left_as_it_was(
 def test_a_damaged_record_is_reported_when_it_is_read(archive: Archive, record: str) -> None:
     archive.add(evaluation(0))
     execute(archive.path, f"INSERT INTO evaluations VALUES ('z', 'ok', '{record}')")
-    with pytest.raises(ArchiveError, match="is damaged|expected an evaluation|incomplete"):
+    with pytest.raises(ArchiveError, match=r"is damaged|expected an evaluation|incomplete"):
         list(archive)
     with pytest.raises(ArchiveError):
         archive.get("z")

@@ -19,7 +19,7 @@ from archpress.evaluation.worker import WorkerDiedError
 from tests.evaluation.tiny import ABSURD, digits, is_running, job, recipe, without_seconds
 
 JOBS = [job(0), job(1), job(0, width=6), job(0, by=ABSURD), job(0, by=recipe(flip=True))]
-LONG = recipe(epochs=40, images=None)
+LONG = recipe(epochs=40, images=640)
 """Long enough to be killed in the middle."""
 
 
@@ -54,9 +54,7 @@ def test_every_job_gets_the_evaluation_of_its_key(
     assert without_seconds(executor.run(JOBS)) == expected
 
 
-def test_the_order_of_jobs_changes_nothing(
-    executor: Executor, expected: list[Evaluation]
-) -> None:
+def test_the_order_of_jobs_changes_nothing(executor: Executor, expected: list[Evaluation]) -> None:
     assert without_seconds(executor.run(JOBS[::-1])) == expected
     assert without_seconds(executor.run(JOBS[2:3])) == [e for e in expected if e.key == JOBS[2].key]
 
@@ -79,9 +77,7 @@ def test_weights_that_cannot_be_written_reach_the_caller(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         list(executor.run([job(weights=str(tmp_path / "file" / "run.safetensors"))]))
-    assert without_seconds(executor.run(JOBS[:1])) == [
-        e for e in expected if e.key == JOBS[0].key
-    ]
+    assert without_seconds(executor.run(JOBS[:1])) == [e for e in expected if e.key == JOBS[0].key]
 
 
 def busy_pids(pool: ProcessPool) -> list[int]:
@@ -149,9 +145,7 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Actors:
 
 
 @pytest.mark.parametrize(("deaths", "statuses"), [(1, {"ok"}), (2, {"failed", "ok"})])
-def test_a_death_costs_at_most_its_own_job(
-    deaths: int, statuses: set[str], actors: Actors
-) -> None:
+def test_a_death_costs_at_most_its_own_job(deaths: int, statuses: set[str], actors: Actors) -> None:
     actors.deaths = deaths
     with ProcessPool(digits(), workers=1) as pool:
         found = list(pool.run([job(seed) for seed in range(4)]))

@@ -37,7 +37,7 @@ def test_accuracy_is_the_share_of_correct_answers() -> None:
 @pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, 2 * BATCH + 1])
 def test_every_image_counts_once_whatever_the_batches(count: int) -> None:
     labels = [index % 10 for index in range(count)]
-    wrong = labels[:-1] + [(labels[-1] + 1) % 10]
+    wrong = [*labels[:-1], (labels[-1] + 1) % 10]
     model = ReadsPixel()
     score = accuracy(model, part([float(label) for label in labels], wrong), UNSCALED)
     assert score == (count - 1) / count

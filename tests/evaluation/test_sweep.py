@@ -25,7 +25,9 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield opened
 
 
-def sweep(archive: Archive, networks: Sequence[Architecture] = NETWORKS, **changes: object) -> Sweep:
+def sweep(
+    archive: Archive, networks: Sequence[Architecture] = NETWORKS, **changes: object
+) -> Sweep:
     by = BY.model_copy(update=changes)
     with InProcess(digits()) as executor:
         return evaluate(networks, by, archive, executor)

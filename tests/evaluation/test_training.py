@@ -1,6 +1,7 @@
 """The training loop: it learns, repeats itself exactly, and stops where it diverges."""
 
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -47,6 +48,10 @@ def batches_of(
     return seen
 
 
+def flat(batches: list[list[int]]) -> list[int]:
+    return list(chain.from_iterable(batches))
+
+
 def test_digits_are_learned_far_above_chance() -> None:
     trained = train(network(12), LEARNS, digits(), seed=0)
     assert validation_accuracy(trained, LEARNS) > 0.6
@@ -89,12 +94,12 @@ def test_only_the_recipes_fixed_subset_of_the_images_is_seen(
     data = numbered_images(60)
     by = recipe(normalization="half", images=12, batch_size=4, epochs=3)
     epochs = batches_of(by, data, monkeypatch)
-    subset = {number for batch in epochs for number in batch}
+    subset = set(flat(epochs))
     assert len(subset) == 12
     for epoch in range(3):
-        assert sorted(sum(epochs[3 * epoch : 3 * epoch + 3], [])) == sorted(subset)
+        assert sorted(flat(epochs[3 * epoch : 3 * epoch + 3])) == sorted(subset)
     others = batches_of(by, data, monkeypatch, seed=1)
-    assert {number for batch in others for number in batch} == subset
+    assert set(flat(others)) == subset
     assert others != epochs
 
 
@@ -103,7 +108,7 @@ def test_without_a_limit_all_training_images_and_no_others_are_seen(
 ) -> None:
     data = numbered_images(20)
     seen = batches_of(recipe(**HALF, batch_size=2), data, monkeypatch)
-    assert sorted(sum(seen, [])) == sorted(data.train.images[:, 0, 0, 0].tolist())
+    assert sorted(flat(seen)) == sorted(data.train.images[:, 0, 0, 0].tolist())
 
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4, 4, 4]), (1000, [18])])
@@ -114,7 +119,7 @@ def test_an_incomplete_last_batch_is_left_out_unless_it_is_the_only_one(
     seen = batches_of(recipe(**HALF, batch_size=batch_size), data, monkeypatch)
     assert len(data.train) == 18
     assert [len(batch) for batch in seen] == sizes
-    assert len(set(sum(seen, []))) == sum(sizes)
+    assert len(set(flat(seen))) == sum(sizes)
 
 
 def test_the_learning_rate_is_the_recipes_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:

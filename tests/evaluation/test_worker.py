@@ -80,7 +80,7 @@ def test_a_worker_that_cannot_start_is_an_error_for_a_person(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ArchpressError, match="worker processes do not start: .*exit status 1"):
+    with pytest.raises(ArchpressError, match=r"worker processes do not start: .*exit status 1"):
         Worker(digits(), "float32")
 
 

@@ -1,0 +1,23 @@
+"""What tests of several packages share: one tiny run, made once."""
+
+import os
+
+import pytest
+
+from archpress.architectures.references import digits_cnn
+from archpress.files import write_json
+from tests.tiny_runs import FinishedRun, archpress, write_images, write_settings
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run that nothing disturbed; copy its folder before changing it."""
+    home = tmp_path_factory.mktemp("finished")
+    data = write_images(home / "quadrants.npz")
+    settings = write_settings(home / "tiny.toml", data)
+    network = write_json(home / "network.json", digits_cnn((1, 8, 8), 4).to_json())
+    folder = home / "run"
+    result = archpress("compress", network, "--settings", settings, "--out", folder)
+    assert result.exit_code == 0, result.output
+    assert os.listdir(folder / "compressed")
+    return FinishedRun(folder, settings, data, network, result.stdout)
