@@ -253,7 +253,8 @@ def sample(
         raise SettingsError(f"unknown space {space!r}{nearest(space, SPACES)}")
     limits = Limits(min_parameters, max_parameters, max_macs)
     generator = torch.Generator().manual_seed(seed)
-    drawn = SPACES[space](_shape(input_shape), classes, limits).sample(count, generator)
+    chosen = SPACES[space](_shape(input_shape), classes, limits)
+    drawn = chosen.sample(count, generator, distinct=True)
     write_text(out_file, "".join(json.dumps(a.to_json()) + "\n" for a in drawn.architectures))
     _say(f"{count} networks in {out_file}, {drawn.drawn} drawn")
     for reason, times in drawn.rejected.most_common():

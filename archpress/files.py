@@ -17,8 +17,10 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         OSError: The disk is full or the place not writable; names the file.
     """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    special = path.exists() and not path.is_file() and not path.is_dir()
+    special = path.exists() and not path.is_file()
     temporary = path if special else _temporary(path)
     try:
         temporary.write_text(text)

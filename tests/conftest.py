@@ -5,6 +5,9 @@ import os
 import pytest
 
 from archpress.architectures.references import digits_cnn
+from archpress.evaluation.datasets import DataSet
+from archpress.evaluation.executors import InProcess
+from archpress.evaluation.precision import Precision
 from archpress.files import write_json
 from tests.tiny_runs import FinishedRun, archpress, write_images, write_settings
 
@@ -21,3 +24,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     assert result.exit_code == 0, result.output
     assert os.listdir(folder / "compressed")
     return FinishedRun(folder, settings, data, network, result.stdout)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in this process: starting a worker process takes seconds."""
+
+    def here(data: DataSet, precision: Precision, workers: int | None = None) -> InProcess:
+        return InProcess(data, precision)
+
+    monkeypatch.setattr("archpress.compression.runs.ProcessPool", here)
+    monkeypatch.setattr("archpress.evaluation.executors.ProcessPool", here)

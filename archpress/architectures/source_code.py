@@ -7,7 +7,9 @@ from archpress.architectures.layers import Linear
 
 _TEMPLATE = '''"""{parameters:,} parameters, {macs:,} MACs.
 
-Input [N, {c}, {h}, {w}], output [N, {k}] logits. Load the weights that lie beside this file:
+Input [N, {c}, {h}, {w}], output [N, {k}] logits.
+{scaling}
+Load the weights that lie beside this file:
 
     from safetensors.torch import load_file
     model = make_model()
@@ -39,8 +41,8 @@ def source_code(
     scaling = ""
     if mean is not None and deviation is not None:
         scaling = (
-            f"Normalise pixels in [0, 1] per channel: subtract {_numbers(mean)}, "
-            f"divide by {_numbers(deviation)}.\n\n"
+            f"Normalise pixels in [0, 1] per channel: subtract {_numbers(mean)}; "
+            f"divide by {_numbers(deviation)}.\n"
         )
     lines = []
     for layer, shape in zip(architecture.layers, architecture.shapes, strict=False):

@@ -113,19 +113,36 @@ class Space(ABC):
         layers.append(MaxPool(side, side))
         return Architecture(self.input_shape, (*layers, Linear(self.classes)))
 
-    def sample(self, count: int, generator: torch.Generator, patience: int = 20_000) -> Sample:
-        """Draw until ``count`` architectures are accepted; duplicates are possible.
+    def sample(
+        self,
+        count: int,
+        generator: torch.Generator,
+        patience: int = 20_000,
+        distinct: bool = False,
+    ) -> Sample:
+        """Draw until ``count`` architectures are accepted.
+
+        Args:
+            count: How many.
+            generator: Decides all draws.
+            patience: Rejections in a row that are too many.
+            distinct: Whether a network that was drawn before is rejected.
 
         Raises:
             BudgetError: ``patience`` draws in a row were rejected.
         """
         result = Sample()
+        seen: set[Architecture] = set()
         since_accepted = 0
         while len(result.architectures) < count:
             result.drawn += 1
             repaired: Counter[str] = Counter()
             try:
-                result.architectures.append(self._accepted(generator, repaired))
+                architecture = self._accepted(generator, repaired)
+                if distinct and architecture in seen:
+                    raise RejectedDrawError("drawn before")
+                seen.add(architecture)
+                result.architectures.append(architecture)
                 result.repaired += repaired
                 since_accepted = 0
             except RejectedDrawError as error:

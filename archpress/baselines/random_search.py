@@ -27,7 +27,8 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
             max_parameters=task.budget.parameters,
         )
     generator = torch.Generator().manual_seed(task.seed + SEED_OFFSET)
-    networks = replace(task.space, limits=limits).sample(task.labels, generator).architectures
+    space = replace(task.space, limits=limits)
+    networks = space.sample(task.labels, generator, distinct=True).architectures
     labels = evaluate(
         networks, task.label_recipe, resources.archive, resources.executor,
         on_progress=resources.reporter("random labels"),

@@ -45,8 +45,3 @@ class Objective:
         wanted = self.embedding.parameter_target.of(torch.tensor(self.parameters)).to(parameters)
         size = F.huber_loss(parameters, wanted.expand_as(parameters), delta=1.0, reduction="none")
         return (accuracy - self.accuracy).abs() + self.weight * size
-
-    def measured(self, accuracy: float, parameters: int) -> float:
-        """Return L_c of a measured accuracy and an exact parameter count."""
-        size = self.embedding.parameter_target.of(torch.tensor([parameters]))
-        return float(self.combine(torch.tensor([accuracy]), size))

@@ -86,7 +86,7 @@ class Pipeline:
             lines = path.read_text().splitlines()
             return [Architecture.from_json(json.loads(line)) for line in lines]
         generator = torch.Generator().manual_seed(self.settings.seed)
-        sample = self.task.space.sample(self.settings.space.networks, generator)
+        sample = self.task.space.sample(self.settings.space.networks, generator, distinct=True)
         self.folder.write_json("sampling.json", sampling_record(sample))
         self.folder.write_json_lines(
             "architectures.jsonl", [a.to_json() for a in sample.architectures]

@@ -49,7 +49,11 @@ class RunFolder:
             reason = "another process is working in it" if busy else f"it cannot be locked: {error}"
             raise RunFolderError(f"run folder {path}: {reason}") from None
         if not (path / "run.toml").exists():
-            self.write_text("run.toml", tomli_w.dumps(_without_none(settings)))
+            try:
+                self.write_text("run.toml", tomli_w.dumps(_without_none(settings)))
+            except OSError:
+                self._lock.close()
+                raise
 
     def _check(self, settings: RunSettings, resume: bool) -> None:
         if self.path.is_file():

@@ -45,7 +45,8 @@ class ProgressDisplay:
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:
+            self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that ``stage`` has done so many of its units."""

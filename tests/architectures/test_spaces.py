@@ -445,3 +445,14 @@ def test_sampling_blocks_is_fast(record_property: Callable[[str, object], None])
     record_property("blocks_per_second", round(max(rates)))
     print(f"benchmark: {max(rates):,.0f} valid blocks architectures a second (best of 3)")
     assert max(rates) > 500
+
+
+def test_a_distinct_sample_rejects_what_was_drawn_before_and_counts_it() -> None:
+    tight = Limits(min_parameters=50, max_parameters=200)
+    space = BlocksSpace((1, 8, 8), 10, tight, max_blocks=1, min_width=1)
+    repeats = space.sample(40, torch.Generator().manual_seed(0)).architectures
+    assert len(set(repeats)) < 40
+    found = space.sample(20, torch.Generator().manual_seed(0), distinct=True)
+    assert len(set(found.architectures)) == 20
+    assert found.rejected["drawn before"] > 0
+    assert found.architectures == list(dict.fromkeys(repeats))[:20]

@@ -56,16 +56,6 @@ def test_embeddings_are_valued_by_the_two_regressors(name: str) -> None:
     assert result.value.shape == (4,)
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_measured_values_are_valued_alike(name: str) -> None:
-    objective = objective_on(name)
-    exact = objective.embedding.parameter_target.of(torch.tensor([12_000]))
-    by_hand = objective.combine(torch.tensor([0.8]), exact)
-    assert objective.measured(0.8, 12_000) == pytest.approx(float(by_hand))
-    assert objective.measured(0.9, 12_000) == pytest.approx(float(by_hand) - 0.1, rel=1e-5)
-    assert objective.measured(1.0, 5_000) == 0.0
-
-
 def in_float64(embedding: Embedding) -> Embedding:
     """With a parameter prediction away from the kink of its ReLU."""
     embedding.parameter_regressor.start_at(4.0)

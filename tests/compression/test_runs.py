@@ -228,7 +228,7 @@ def test_the_product_gives_the_same_outputs_without_archpress(run: Run) -> None:
 def test_the_product_says_how_its_inputs_are_normalised(run: Run) -> None:
     mean, deviation = input_scaling(run.settings.final.resolve(), load_data(run.settings))
     source = (run.path / "compressed" / "model.py").read_text()
-    assert f"subtract {float(mean):.6f}, divide by {float(deviation):.6f}" in source
+    assert f"subtract {float(mean):.6f}; divide by {float(deviation):.6f}" in source
 
 
 def test_every_decoding_and_every_labelled_one_is_recorded(run: Run) -> None:

@@ -60,16 +60,19 @@ def small_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("other", [{"recipe": "label-medium"}, {"data": "other data"}], ids=str)
+@pytest.mark.parametrize("more", [True, False])
 def test_the_most_frequent_recipe_and_data_give_the_labels(
-    other: dict[str, str], tmp_path: Path
+    other: dict[str, str], more: bool, tmp_path: Path
 ) -> None:
     networks = blocks(5)
-    few = [evaluation(n, 0.9) for n in networks[:2]]
-    many = [evaluation(n, 0.2, **other) for n in networks[2:]]  # type: ignore[arg-type]
-    with archive_of(tmp_path / "a.sqlite", [*few, *many]) as archive:
+    ours, theirs = (networks[:2], networks[2:]) if more else (networks[:3], networks[3:])
+    runs = [evaluation(n, 0.9) for n in ours]
+    runs += [evaluation(n, 0.2, **other) for n in theirs]  # type: ignore[arg-type]
+    with archive_of(tmp_path / "a.sqlite", runs) as archive:
         examples = labelled_examples(archive)
-    assert {e.architecture.digest for e in examples} == {n.digest for n in networks[2:]}
-    assert [e.accuracy for e in examples] == [0.2, 0.2, 0.2]
+    expected = theirs if more else ours
+    assert {e.architecture.digest for e in examples} == {n.digest for n in expected}
+    assert [e.accuracy for e in examples] == [0.2 if more else 0.9] * 3
 
 
 def test_a_label_is_the_mean_over_seeds(tmp_path: Path) -> None:

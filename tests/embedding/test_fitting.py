@@ -135,6 +135,7 @@ def test_half_of_every_batch_is_labelled_where_unlabelled_networks_take_part() -
     seen = torch.cat(batches)
     assert len(seen[seen < 72].unique()) > 60, "unlabelled networks are drawn as well"
     assert torch.equal(fit._batch(3), Fit([*unlabelled, *labelled(8)], TINY, 0)._batch(3))
+    assert not torch.equal(fit._batch(3), Fit([*unlabelled, *labelled(8)], TINY, 1)._batch(3))
 
 
 def test_unlabelled_networks_teach_the_decoder() -> None:

@@ -20,10 +20,15 @@ from tests.evaluation.tiny import digits, is_running, linear, recipe
 ROOT = Path(__file__).parents[2]
 SWEEP = """
 import threading, time
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import Convolution, Linear
 from archpress.evaluation.executors import ProcessPool
-from tests.evaluation.tiny import digits, job, recipe
+from archpress.evaluation.record import Job
+from tests.evaluation.tiny import digits, recipe
 pool = ProcessPool(digits(), workers=2)
-jobs = [job(seed, by=recipe(epochs=10**6)) for seed in range(2)]
+layers = (*[Convolution(256, 3, padding=1)] * 4, Linear(10))  # an epoch takes many seconds
+slow = Architecture((1, 8, 8), layers), recipe(images=None)
+jobs = [Job(*slow, seed, digits().digest) for seed in range(2)]
 threading.Thread(target=lambda: list(pool.run(jobs)), daemon=True).start()
 while len(pool._busy) < 2:
     time.sleep(0.01)

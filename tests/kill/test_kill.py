@@ -172,9 +172,9 @@ class Evaluating:
         ]  # fmt: skip
 
     def plan(self, chance: random.Random, undisturbed: Path) -> Iterator[Kill]:
-        for _ in range(3):
+        for _ in range(5):
             yield Kill(seconds=chance.uniform(0.1, 2.5))
-        for _ in range(10):
+        for _ in range(7):
             yield Kill(records=chance.randint(1, 2), seconds=chance.uniform(0, 0.1))
 
     def ready(self, kill: Kill, archive: Path) -> Callable[[float], bool]:
@@ -204,12 +204,15 @@ class Compressing:
 
     def plan(self, chance: random.Random, undisturbed: Path) -> Iterator[Kill]:
         took = seconds_by_stage(undisturbed)
-        yield Kill(seconds=chance.uniform(0.1, 2.5))
         for _ in range(2):
-            yield Kill("labels", seconds=chance.uniform(0, 0.2))
-        for stage, share in (("fit", 0.8), ("search", 0.6), ("final training", 0.6)):
-            for _ in range(2):
-                yield Kill(stage, seconds=chance.uniform(0, share * took[stage]))
+            yield Kill(seconds=chance.uniform(0.1, 2.5))
+        for _ in range(2):
+            yield Kill("labels", seconds=chance.uniform(0, 0.1))
+        for _ in range(2):
+            yield Kill("fit", seconds=chance.uniform(0, 0.3))
+        for stage in ("search", "final training"):
+            yield Kill(stage, seconds=chance.uniform(0, 0.1))
+            yield Kill(stage, seconds=chance.uniform(0, took[stage]))
 
     def ready(self, kill: Kill, run: Path) -> Callable[[float], bool]:
         known = records(run / "archive.sqlite")
@@ -278,7 +281,7 @@ def home(tmp_path: Path) -> Path:
     }
     np.savez(tmp_path / "digits.npz", **parts)
     space = BlocksSpace((1, 8, 8), 10, Limits(1_000, 20_000, 300_000))
-    networks = space.sample(36, torch.Generator().manual_seed(0)).architectures
+    networks = space.sample(30, torch.Generator().manual_seed(0)).architectures
     lines = (json.dumps(network.to_json()) + "\n" for network in networks)
     (tmp_path / "architectures.jsonl").write_text("".join(lines))
     (tmp_path / "tiny.toml").write_text(SETTINGS.format(data=tmp_path / "digits.npz"))

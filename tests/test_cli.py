@@ -1,0 +1,412 @@
+"""The command line where all goes well, its help, and Ctrl-C."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import archpress as package
+from archpress.architectures.architecture import Architecture
+from archpress.cli import app
+from archpress.embedding.model import Embedding
+from archpress.evaluation.archive import Archive
+from tests.tiny_runs import (
+    LABELLED,
+    ROOT,
+    FinishedRun,
+    archpress,
+    archpress_process,
+    plain,
+    snapshot,
+)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def row_of(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
+    """What the closing table says of a network, without its frame."""
+    scores = [100 * accuracy for accuracy in row["test_accuracy"]]
+    accuracy = f"{statistics.mean(scores):.2f}"
+    if len(scores) > 1:
+        accuracy += f" ± {statistics.stdev(scores):.2f}"
+    compression = base["parameters"] / row["parameters"]
+    costs = f"{row['parameters']:,} {row['macs']:,} {compression:.2f}x"
+    return f"{name} {costs} {accuracy} {len(scores)}"
+
+
+# ------------------------------------------------------------------ compress and report
+
+
+def test_compress_ends_with_costs_compression_and_test_accuracy(finished_run: FinishedRun) -> None:
+    record, said = read(finished_run.folder / "result.json"), plain(finished_run.output)
+    heads = "network parameters MACs compression test accuracy, % (mean ± s.d.) seeds"
+    assert heads in said
+    assert row_of("input", record["base"], record["base"]) in said
+    assert row_of("compressed", record["compressed"], record["base"]) in said
+    assert f"comes from: {record['compressed']['origin']}" in said
+    assert record["base"]["parameters"] > record["compressed"]["parameters"]
+
+
+def test_compress_shows_how_far_each_stage_is(finished_run: FinishedRun) -> None:
+    for stage in ("labels", "embedding", "final training", "test set"):
+        assert f"{stage}: 100 % after " in finished_run.output
+
+
+def test_compress_names_the_files_that_it_leaves(finished_run: FinishedRun) -> None:
+    said = plain(finished_run.output)
+    for name in (
+        "compressed/model.py",
+        "compressed/weights.safetensors",
+        "compressed/architecture.json",
+        "result.json",
+        "archive.sqlite",
+    ):
+        assert name in said
+        assert (finished_run.folder / name).stat().st_size > 0
+
+
+def test_a_report_is_what_compress_ended_with_however_often_it_is_called(
+    finished_run: FinishedRun,
+) -> None:
+    before = snapshot(finished_run.folder)
+    first, second = (archpress("report", finished_run.folder) for _ in range(2))
+    assert (first.exit_code, first.stderr) == (0, "")
+    assert first.stdout == second.stdout
+    assert finished_run.output.endswith(first.stdout)
+    assert snapshot(finished_run.folder) == before
+
+
+def test_a_report_shows_the_descent_where_asked_to(finished_run: FinishedRun) -> None:
+    short = archpress("report", finished_run.folder)
+    long = archpress("report", finished_run.folder, "--path")
+    assert long.exit_code == 0
+    assert long.stdout.startswith(short.stdout)
+    lines = (finished_run.folder / "descent.jsonl").read_text().splitlines()
+    steps = [line for line in map(json.loads, lines) if line["start"] == 0]
+    said = plain(long.stdout.removeprefix(short.stdout))
+    assert len(steps) == 4  # the input network decoded, and three steps
+    for step in steps:
+        assert f"{step['parameters']:,} " in said
+
+
+def test_a_report_in_a_narrow_terminal_loses_no_figure(finished_run: FinishedRun) -> None:
+    record = read(finished_run.folder / "result.json")
+    said = plain(archpress("report", finished_run.folder, columns=80).stdout)
+    assert row_of("compressed", record["compressed"], record["base"]) in said
+
+
+def test_a_finished_run_called_again_changes_no_result(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(finished_run.folder, tmp_path / "run")
+    again = finished_run.compress(folder, "--resume")
+    assert (again.exit_code, again.stderr) == (0, "")
+    before, after = snapshot(finished_run.folder), snapshot(folder)
+    assert {name for name in before if before[name] != after[name]} <= {
+        "ledger.jsonl",
+        "result.json",
+        "archive.sqlite",
+    }
+    ours, theirs = (read(f / "result.json") for f in (folder, finished_run.folder))
+    assert {**ours, "seconds": None} == {**theirs, "seconds": None}
+
+
+@pytest.mark.usefixtures("in_process")
+def test_rivals_stand_beside_the_result(finished_run: FinishedRun, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished_run.folder, tmp_path / "run")
+    for name in ("width_scaling", "random_search"):
+        done = archpress("baseline", name, folder)
+        assert (done.exit_code, done.stderr) == (0, "")
+        record = read(folder / "result.json")
+        rival = record["rivals"][name]
+        assert row_of(name.replace("_", " "), rival, record["base"]) in plain(done.stdout)
+        assert rival["parameters"] <= 0.4 * record["base"]["parameters"]
+    assert set(record["rivals"]) == {"random_search", "width_scaling"}
+    assert record["compressed"] == read(finished_run.folder / "result.json")["compressed"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_another_run_knows_is_not_trained_again(
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("everything is known already")
+
+    monkeypatch.setattr("archpress.evaluation.executors.run_job", refuse)
+    known = finished_run.folder / "archive.sqlite"
+    done = finished_run.compress(tmp_path / "run", "--archive", known)
+    assert (done.exit_code, done.stderr) == (0, "")
+    ours, theirs = (f / "results" / "base.json" for f in (tmp_path / "run", finished_run.folder))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+# ------------------------------------------------------------------ the stages one by one
+
+
+def test_a_sample_is_decided_by_its_seed_and_keeps_its_limits(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.jsonl" for number in range(3)]
+    for file, seed in zip(files, (1, 1, 2), strict=True):
+        done = archpress(
+            "sample", "--count", 12, "--input-shape", "1,8,8", "--classes", 4, "--seed", seed,
+            "--min-parameters", 500, "--max-parameters", 5_000, "--out", file,
+        )  # fmt: skip
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"12 networks in {file}, ")
+    first, again, other = (file.read_text() for file in files)
+    assert first == again != other
+    for line in first.splitlines():
+        network = Architecture.from_json(json.loads(line))
+        assert (network.input_shape, network.classes) == ((1, 8, 8), 4)
+        assert 500 <= network.cost.parameters <= 5_000
+
+
+@pytest.mark.usefixtures("in_process")
+def test_networks_are_labelled_once(finished_run: FinishedRun, tmp_path: Path) -> None:
+    lines = (finished_run.folder / "architectures.jsonl").read_text().splitlines()
+    (tmp_path / "two.jsonl").write_text("\n".join(lines[:2]) + "\n")
+    archive = tmp_path / "new" / "archive.sqlite"
+    command = (
+        "evaluate", tmp_path / "two.jsonl", "--data", finished_run.data, "--archive", archive,
+        "--recipe", "label-digits", "--precision", "float32",
+    )  # fmt: skip
+    first, second = archpress(*command), archpress(*command)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    said = f"2 labels in {archive}: {{}} runs made now, 0 networks without an accuracy\n"
+    assert first.stdout.endswith(said.format(2))
+    assert second.stdout == said.format(0)
+    with Archive(archive) as store:
+        runs = list(store)
+    assert [run.recipe.name for run in runs] == ["label-digits"] * 2
+    assert {run.architecture for run in runs} == {
+        Architecture.from_json(json.loads(line)) for line in lines[:2]
+    }
+
+
+def test_an_embedding_is_fitted_to_an_archive(finished_run: FinishedRun, tmp_path: Path) -> None:
+    done = archpress(
+        "fit", finished_run.folder / "archive.sqlite", "--out", tmp_path, "--iterations", 2
+    )
+    assert (done.exit_code, done.stderr) == (0, "")
+    facts = json.loads(done.stdout[done.stdout.index("{") :])
+    labels = read(finished_run.folder / "result.json")["labels"]
+    assert facts["labelled"] + facts["held_out"]["networks"] == labels
+    embedding, record = Embedding.load(tmp_path)
+    assert record["labelled"] == facts["labelled"]
+    assert embedding.settings.iterations == 2
+
+
+def test_an_archive_survives_export_and_import(finished_run: FinishedRun, tmp_path: Path) -> None:
+    old, new = finished_run.folder / "archive.sqlite", tmp_path / "new.sqlite"
+    files = [tmp_path / "old.jsonl", tmp_path / "new.jsonl"]
+    exported = archpress("archive", "export", old, files[0])
+    count = len(files[0].read_text().splitlines())
+    assert exported.stdout == f"{count} evaluations in {files[0]}\n"
+    for added in (count, 0):
+        imported = archpress("archive", "import", new, files[0])
+        assert imported.stdout == f"{added} evaluations added to {new}\n"
+    assert archpress("archive", "export", new, files[1]).exit_code == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert count > LABELLED
+
+
+def test_inspect_lists_every_layer_of_a_reference() -> None:
+    said = plain(archpress("inspect", "digits-cnn", "--input-shape", "1,8,8").stdout)
+    assert "digits-cnn: 75,626 parameters, 1,503,232 MACs" in said
+    assert "0 Conv2d(1, 32, 3, stride=1, padding=1) 32x8x8 320 18,432" in said
+    assert "13 Linear(1024, 10) 10 10,250 10,240" in said
+
+
+def test_inspect_reads_what_compress_wrote(finished_run: FinishedRun) -> None:
+    result = read(finished_run.folder / "result.json")["compressed"]
+    done = archpress("inspect", finished_run.folder / "compressed" / "architecture.json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"{result['parameters']:,} parameters, {result['macs']:,} MACs" in plain(done.stdout)
+
+
+# ------------------------------------------------------------------ help
+
+
+def commands() -> dict[str, Any]:
+    """Every command by the words that call it."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {below}": c for below, c in inner.items()} or {name: command}
+    return found
+
+
+def test_there_is_a_command_for_every_stage() -> None:
+    stages = ["compress", "baseline", "report", "inspect", "sample", "evaluate", "fit"]
+    assert set(commands()) == {*stages, "archive export", "archive import"}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_the_help_of_a_command_explains_every_argument(name: str) -> None:
+    done = archpress(*name.split(), "--help")
+    assert (done.exit_code, done.stderr) == (0, "")
+    said = plain(done.stdout)
+    command = commands()[name]
+    assert command.params
+    for parameter in command.params:
+        shown = parameter.opts[0] if parameter.opts[0].startswith("--") else parameter.name
+        assert shown in said
+        assert len(parameter.help) > 5
+        assert parameter.help.split(".")[0].split(";")[0] in said
+
+
+def test_alone_it_prints_the_commands_and_where_to_start() -> None:
+    alone, helped = archpress(), archpress("--help")
+    assert plain(alone.output) == plain(helped.output)
+    assert helped.exit_code == 0
+    said = plain(helped.stdout)
+    assert "Start here: archpress compress digits-cnn --data digits --profile demo" in said
+    for name in commands():
+        assert re.search(rf" {name.split()[0]} [A-Z]", said)
+
+
+def test_where_to_start_is_a_call_that_the_command_takes() -> None:
+    said = plain(archpress("--help").stdout)
+    start = said.split("Start here: archpress ")[1].split()
+    assert archpress(*start, "--help").exit_code == 0
+
+
+def test_the_version_is_the_packages() -> None:
+    done = archpress("--version")
+    assert (done.exit_code, done.stdout) == (0, f"archpress {package.__version__}\n")
+
+
+def test_the_help_is_there_at_once() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "archpress.cli", "--help"]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"archpress --help: {seconds:.2f} s of computing, {wall:.2f} s on the clock")
+    assert seconds < 3  # not the clock, which a busy machine holds up
+
+
+# ------------------------------------------------------------------ Ctrl-C
+
+
+@pytest.fixture
+def can_interrupt() -> Iterator[None]:
+    """Let processes started here hear SIGINT, also where this one was told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def seconds_in_queue(pid: int) -> float:
+    """Return how long a process has been ready to run without being given a core."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the worker processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"archpress.evaluation.worker" in words and str(pid).encode() in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_for_line(process: subprocess.Popen[str], beginning: str) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"it ended before {beginning}: {process.communicate()}")
+
+
+def labels_in(archive: Path) -> int:
+    with closing(sqlite3.connect(archive)) as database:
+        return int(database.execute("SELECT count(*) FROM evaluations").fetchone()[0])
+
+
+def assert_ends_saved_within_two_seconds(process: subprocess.Popen[str]) -> None:
+    """Press Ctrl-C; seconds in which other processes had the cores do not count."""
+    before, start = seconds_in_queue(process.pid), time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    seconds = time.monotonic() - start
+    queued = seconds_in_queue(process.pid) - before
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.startswith("interrupted; what was finished is saved")
+    assert len(errors.splitlines()) == 1
+    print(f"ended {seconds:.2f} s after Ctrl-C, {queued:.2f} s of them without a core")
+    assert seconds - queued < 2
+
+
+@pytest.mark.usefixtures("can_interrupt")
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for workers in /proc")
+def test_a_run_interrupted_in_two_stages_ends_as_the_undisturbed_one(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    settings = ("--settings", finished_run.settings, "--out", folder)
+    command = ("compress", finished_run.network, *settings)
+
+    labelling = archpress_process(*command)
+    wait_for_line(labelling, "labels: ")
+    workers = workers_of(labelling.pid)
+    while not labels_in(folder / "archive.sqlite"):
+        time.sleep(0.005)
+    assert_ends_saved_within_two_seconds(labelling)
+    assert len(workers) == 1
+    assert not workers_of(labelling.pid)
+    assert 0 < labels_in(folder / "archive.sqlite") < LABELLED
+
+    fitting = archpress_process(*command, "--resume")
+    wait_for_line(fitting, "embedding: ")
+    assert_ends_saved_within_two_seconds(fitting)
+    assert labels_in(folder / "archive.sqlite") == LABELLED
+    assert not (folder / "embedding.json").exists()
+
+    done = finished_run.compress(folder, "--resume")
+    assert (done.exit_code, done.stderr) == (0, "")
+    for name in ("architectures.jsonl", "results/base.json", "results/archpress.json"):
+        assert (folder / name).read_bytes() == (finished_run.folder / name).read_bytes()
+
+
+@pytest.mark.usefixtures("can_interrupt")
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for workers in /proc")
+def test_ctrl_c_while_workers_start_leaves_none_behind(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    settings = ("--settings", finished_run.settings, "--out", tmp_path / "run")
+    starting = archpress_process("compress", finished_run.network, *settings)
+    while not workers_of(starting.pid):
+        assert starting.poll() is None
+        time.sleep(0.005)
+    assert_ends_saved_within_two_seconds(starting)
+    deadline = time.monotonic() + 60
+    while workers_of(starting.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not workers_of(starting.pid)
