@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.spaces import Sample
+from archpress.architectures.spaces import Limits, Sample
 from archpress.compression.candidates import Candidate, Candidates, decode_path, rank
 from archpress.compression.descent import descend, mean_distance
 from archpress.compression.finishing import finish
@@ -24,6 +24,9 @@ from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
 
 UNLABELLED_SEED = 1_000_000
+PATH_MACS = 4
+PATH_MEMORY = 16
+"""What a decoding measured along the path may cost, in multiples of the input network's cost."""
 
 
 @dataclass
@@ -33,12 +36,14 @@ class Search:
     Attributes:
         labelled: Digest -> label of every network labelled so far.
         found: Digest -> candidate of every decoding labelled so far.
+        measured: Decodings along the path labelled to measure the regressors; never chosen.
         path: Every decoding of every round, by round.
         refused: Per round, how many distinct decodings were refused, by reason.
     """
 
     labelled: dict[str, Label]
     found: dict[str, Candidate] = field(default_factory=dict)
+    measured: list[tuple[Candidate, Label]] = field(default_factory=list)
     path: list[tuple[int, Candidate]] = field(default_factory=list)
     refused: list[dict[str, int]] = field(default_factory=list)
 
@@ -72,7 +77,7 @@ class Pipeline:
         with self.folder.timed("final training"):
             finalists = self.finalists(search)
             base, compressed = finish(self.task, finalists, self.resources)
-        digests = set(search.labelled)
+        digests = {*search.labelled, *(c.architecture.digest for c, _ in search.measured)}
         count, epochs = spent_on_labels(self.resources.archive, self.task, digests)
         origin = _origin(search, compressed.architecture)
         return CompressionResult(
@@ -135,11 +140,12 @@ class Pipeline:
                     table.fine_tune_iterations, table.fine_tune_learning_rate,
                 )  # fmt: skip
             candidates = self._descend(embedding, search, number)
-            chosen = self._to_label(candidates, search, number)
+            chosen = self._to_label(candidates, search)
             labelled = self.label([c.architecture for c in chosen], f"candidates {number + 1}")
             for candidate, label in zip(chosen, labelled, strict=True):
                 search.labelled.setdefault(label.architecture.digest, label)
                 search.found.setdefault(label.architecture.digest, candidate)
+        search.measured = self._measure_path(search)
         self._record(search)
         return search
 
@@ -165,21 +171,26 @@ class Pipeline:
         others = best(search.labelled.values(), self.task, self.settings.search.starts - 1)
         return [self.task.network, *(label.architecture for label in others)]
 
-    def _to_label(self, candidates: Candidates, search: Search, number: int) -> list[Candidate]:
-        """Return the best new candidates, and the path from the input network where wanted."""
-        table = self.settings.search
+    def _to_label(self, candidates: Candidates, search: Search) -> list[Candidate]:
+        """Return the best candidates that have no label yet."""
         new = [c for c in candidates.ranked if c.architecture.digest not in search.labelled]
-        chosen = new[: table.candidates]
-        if number == 0 and table.label_path:
-            chosen += [
-                c for round_number, c in search.path
-                if round_number == 0 and c.start == 0 and c.step <= table.label_path
-                and trainable(self.task.space.limits, c.architecture)
-            ]  # fmt: skip
+        return new[: self.settings.search.candidates]
+
+    def _measure_path(self, search: Search) -> list[tuple[Candidate, Label]]:
+        """Label the first decodings from the input network, refused or not (section 5.3)."""
+        cost, steps = self.task.network.cost, self.settings.search.label_path
+        if not steps:
+            return []
+        limits = Limits(
+            max_macs=PATH_MACS * cost.macs, max_activation_bytes=PATH_MEMORY * cost.activation_bytes
+        )
         distinct: dict[str, Candidate] = {}
-        for candidate in chosen:
-            distinct.setdefault(candidate.architecture.digest, candidate)
-        return list(distinct.values())
+        for number, candidate in search.path:
+            on_path = (number, candidate.start) == (0, 0)
+            if on_path and candidate.step <= steps:
+                distinct.setdefault(candidate.architecture.digest, candidate)
+        path = [c for c in distinct.values() if trainable(limits, c.architecture)]
+        return list(zip(path, self.label([c.architecture for c in path], "path"), strict=True))
 
     def finalists(self, search: Search) -> list[Label]:
         """Return the best labelled networks, decoded ones only unless settings say otherwise."""
@@ -189,21 +200,26 @@ class Pipeline:
         return best(pool.values(), self.task, self.task.finalists)
 
     def _record(self, search: Search) -> None:
-        """Write ``descent.jsonl`` (every decoding) and ``candidates.jsonl`` (the labelled ones)."""
+        """Write every decoding, the labelled candidates, and what was measured along the path."""
         self.folder.write_json_lines(
             "descent.jsonl", [{"round": number, **c.to_json()} for number, c in search.path]
         )
         self.folder.write_json("refused.json", search.refused)
-        records = []
-        for digest, candidate in search.found.items():
-            label = search.labelled[digest]
-            records.append({
-                **candidate.to_json(),
-                "accuracy": label.accuracy,
-                "status": label.evaluations[0].status,
-                "network": candidate.architecture.to_json(),
-            })  # fmt: skip
-        self.folder.write_json_lines("candidates.jsonl", records)
+        found = [(candidate, search.labelled[d]) for d, candidate in search.found.items()]
+        for name, pairs in (("candidates", found), ("path", search.measured)):
+            self.folder.write_json_lines(
+                f"{name}.jsonl", [labelled_record(candidate, label) for candidate, label in pairs]
+            )
+
+
+def labelled_record(candidate: Candidate, label: Label) -> dict[str, object]:
+    """Return a candidate with its network and what its label said."""
+    return {
+        **candidate.to_json(),
+        "accuracy": label.accuracy,
+        "status": label.evaluations[0].status,
+        "network": candidate.architecture.to_json(),
+    }
 
 
 def examples(labels: Iterable[Label]) -> list[Example]:

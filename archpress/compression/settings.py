@@ -97,7 +97,7 @@ class SearchSettings(_Table):
         fine_tune_iterations: Iterations of the fine-tuning (section 5.3); 0 for none.
         fine_tune_learning_rate: Its learning rate.
         label_path: Label the distinct decodings of the first so many steps from the input network,
-            to measure how far the regressors hold.
+            to measure how far the regressors hold; they are never chosen for it. 0 for none.
         consider_labelled: Whether networks labelled for the fit may be chosen as well.
     """
 

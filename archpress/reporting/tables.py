@@ -134,10 +134,11 @@ def path_table(folder: Path, steps: int = 20) -> Table:
     ]
     if not rows:
         raise RunFolderError(f"the run in {folder} has no descent yet: continue it with --resume")
+    labelled = [
+        row for name in ("candidates", "path") for row in read_json_lines(folder / f"{name}.jsonl")
+    ]
     measured = {
-        row["architecture"]: row["accuracy"]
-        for row in read_json_lines(folder / "candidates.jsonl")
-        if row["accuracy"] is not None
+        row["architecture"]: row["accuracy"] for row in labelled if row["accuracy"] is not None
     }
     table = Table(title="From the input network: predicted and measured")
     columns = ("step", "L_c", "accuracy, predicted", "measured", "parameters, predicted", "exact")

@@ -44,7 +44,7 @@ def test_the_best_new_candidates_are_labelled(archive: Archive) -> None:
     ranked = [candidate(network_of(width)) for width in (5, 3, 4, 2)]
     search = Search({network_of(5).digest: label_of(network_of(5), 0.5)})
     stage = pipeline(archive, candidates=2)
-    assert stage._to_label(Candidates(ranked, {}), search, 0) == ranked[1:3]  # type: ignore[arg-type]
+    assert stage._to_label(Candidates(ranked, {}), search) == ranked[1:3]  # type: ignore[arg-type]
 
 
 def test_the_labelled_path_is_that_of_the_input_network_in_the_first_round(
@@ -60,11 +60,11 @@ def test_the_labelled_path_is_that_of_the_input_network_in_the_first_round(
     ]
     search = Search({}, path=[(0, c) for c in (*wanted, *others)])
     search.path.append((1, candidate(network_of(8), step=0)))
-    best = candidate(network_of(2), step=5)
-    stage = pipeline(archive, candidates=1, label_path=2)
-    ranked = Candidates([best, candidate(network_of(9))], {})  # type: ignore[arg-type]
-    assert stage._to_label(ranked, search, 0) == [best, *wanted]
-    assert stage._to_label(ranked, search, 1) == [best]
+    stage = pipeline(archive, label_path=2)
+    stage.label = lambda networks, name: [label_of(network, 0.5) for network in networks]  # type: ignore[method-assign, assignment]
+    assert [c for c, _ in stage._measure_path(search)] == wanted
+    stage.settings = load_settings("demo", flags={"search.label_path": 0})
+    assert stage._measure_path(search) == []
 
 
 def test_descents_start_at_the_input_network_and_the_best_labelled_ones(archive: Archive) -> None:

@@ -150,7 +150,7 @@ def test_a_run_leaves_every_promised_file(run: Run) -> None:
     assert {path.name for path in run.path.iterdir()} == {
         "run.toml", "run.lock", "environment.json", "ledger.jsonl", "sampling.json",
         "architectures.jsonl", "archive.sqlite", "embedding.json", "embedding.safetensors",
-        "fit.jsonl", "descent.jsonl", "refused.json", "candidates.jsonl", "weights", "results",
+        "fit.jsonl", "descent.jsonl", "refused.json", "candidates.jsonl", "path.jsonl", "weights", "results",
         "result.json", "compressed",
     }  # fmt: skip
     names = {path.name for path in (run.path / "compressed").iterdir()}
@@ -477,7 +477,8 @@ def test_the_path_from_the_input_network_is_labelled_where_wanted(
     assert digests(measured, "descent.jsonl", first_steps) == path
     assert len(path) > 1
     assert not path <= digests(plain, "candidates.jsonl")
-    assert path <= digests(measured, "candidates.jsonl")
+    assert path == digests(measured, "path.jsonl")
+    assert digests(measured, "candidates.jsonl") == digests(plain, "candidates.jsonl")
 
 
 def test_fine_tuning_changes_the_predictions_of_later_rounds(

@@ -177,3 +177,14 @@ def test_a_loss_that_is_not_finite_ends_the_training(by: TrainingRecipe, data: A
 def test_a_loss_that_is_not_finite_in_the_last_epoch_counts_as_diverged() -> None:
     trained = train(network(), recipe(epochs=1, **HALF), poisoned(digits()), seed=0)
     assert (len(trained.losses), trained.diverged) == (1, True)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("epoch", [1, 3, 5])
+def test_the_epoch_of_a_bad_loss_is_the_last_one(
+    bad: float, epoch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.5] * (epoch - 1) + [bad] + [0.5] * 9)
+    monkeypatch.setattr(training, "_epoch", lambda *_: next(losses))
+    trained = train(network(), recipe(epochs=5), digits(), seed=0)
+    assert (len(trained.losses), trained.diverged) == (epoch, True)
