@@ -150,8 +150,8 @@ def test_a_run_leaves_every_promised_file(run: Run) -> None:
     assert {path.name for path in run.path.iterdir()} == {
         "run.toml", "run.lock", "environment.json", "ledger.jsonl", "sampling.json",
         "architectures.jsonl", "archive.sqlite", "embedding.json", "embedding.safetensors",
-        "fit.jsonl", "descent.jsonl", "refused.json", "candidates.jsonl", "path.jsonl", "weights", "results",
-        "result.json", "compressed",
+        "fit.jsonl", "descent.jsonl", "refused.json", "candidates.jsonl", "path.jsonl",
+        "weights", "results", "result.json", "compressed",
     }  # fmt: skip
     names = {path.name for path in (run.path / "compressed").iterdir()}
     assert names == {"architecture.json", "model.py", "weights.safetensors"}
