@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and rich would keep to it from import on
+
 from archpress.architectures.references import digits_cnn
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import InProcess

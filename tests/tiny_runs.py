@@ -30,6 +30,7 @@ size = 8
 channels = 8
 hidden = 8
 iterations = 300
+batch_size = 8
 unlabelled = 16
 [search]
 target_parameters = "40%"

@@ -152,11 +152,11 @@ def environment(precision: str, data_digest: str) -> dict[str, Any]:
     """Return what the run's numbers depend on besides its settings."""
     import torch
 
-    import archpress
+    from archpress import __version__
 
     return {
         "format_version": FORMAT_VERSION,
-        "archpress": archpress.__version__,
+        "archpress": __version__,
         "commit": _commit(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -424,6 +424,17 @@ def test_small_sides_are_not_halved(kind: type) -> None:
     assert not any(isinstance(layer, kind) for network in networks for layer in network.layers)
 
 
+def test_a_side_is_halved_exactly_where_it_still_has_four_pixels() -> None:
+    """From 7 a stride leaves 4, which is halved again, and a pool leaves 3, which is not."""
+    halved = {
+        shape[1]
+        for network in BlocksSpace((1, 7, 7), 10, STRATA).sample(200, generator(0)).architectures
+        for layer, shape in zip(network.layers, network.shapes, strict=False)
+        if layer == MaxPool(2, 2) or (isinstance(layer, Convolution) and layer.stride == 2)
+    }
+    assert halved == {7, 4}
+
+
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 7, 12)])
 def test_sampled_blocks_build_and_run(shape: tuple[int, int, int]) -> None:
     limits = Limits(max_parameters=50_000, max_macs=5_000_000)
