@@ -32,6 +32,7 @@ class ProgressDisplay:
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
+        self._finished: set[str] = set()
         self._last_line = 0.0
 
     def __enter__(self) -> "ProgressDisplay":
@@ -59,11 +60,15 @@ class ProgressDisplay:
 
     def _line(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        start = self._started.setdefault(stage, now)
-        if done < total and now - self._last_line < LINE_EVERY_SECONDS:
+        if stage not in self._started:
+            self._started[stage] = self._last_line = now
+        finished = done >= total
+        if stage in self._finished or not (finished or now - self._last_line >= LINE_EVERY_SECONDS):
             return
+        if finished:
+            self._finished.add(stage)
         self._last_line = now
-        elapsed = now - start
-        left = f", about {elapsed * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        elapsed = now - self._started[stage]
+        left = "" if finished else f", about {elapsed * (total - done) / max(done, 1):.0f} s left"
         share = 100 * done / max(total, 1)
         self._console.print(f"{stage}: {share:.0f} % after {elapsed:.0f} s{left}", highlight=False)
