@@ -65,7 +65,7 @@ def test_compress_ends_with_costs_compression_and_test_accuracy(finished_run: Fi
 
 def test_compress_shows_how_far_each_stage_is(finished_run: FinishedRun) -> None:
     for stage in ("labels", "embedding", "final training", "test set"):
-        assert f"{stage}: 100 % after " in finished_run.output
+        assert f"{stage}: 100 %" in finished_run.output
 
 
 def test_compress_names_the_files_that_it_leaves(finished_run: FinishedRun) -> None:

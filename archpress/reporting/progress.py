@@ -59,16 +59,17 @@ class ProgressDisplay:
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
     def _line(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if stage not in self._started:
-            self._started[stage] = self._last_line = now
-        finished = done >= total
-        if stage in self._finished or not (finished or now - self._last_line >= LINE_EVERY_SECONDS):
+        now, finished = time.monotonic(), done >= total
+        is_new = stage not in self._started
+        due = is_new or finished or now - self._last_line >= LINE_EVERY_SECONDS
+        if stage in self._finished or not due:
             return
         if finished:
             self._finished.add(stage)
         self._last_line = now
-        elapsed = now - self._started[stage]
-        left = "" if finished else f", about {elapsed * (total - done) / max(done, 1):.0f} s left"
-        share = 100 * done / max(total, 1)
-        self._console.print(f"{stage}: {share:.0f} % after {elapsed:.0f} s{left}", highlight=False)
+        elapsed = now - self._started.setdefault(stage, now)
+        text = f"{stage}: {100 * done / max(total, 1):.0f} %"
+        text += "" if is_new else f" after {elapsed:.0f} s"
+        if not (is_new or finished):
+            text += f", about {elapsed * (total - done) / max(done, 1):.0f} s left"
+        self._console.print(text, highlight=False)

@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: a line now and then, and one when a stage is done."""
+"""Progress where there is no terminal: a line as a stage starts, now and then, and at its end."""
 
 import io
 
@@ -31,11 +31,11 @@ def test_a_line_comes_only_now_and_then_and_estimates_the_time_left(clock: Clock
         shown("labels", 1, 100)
         clock.now += LINE_EVERY_SECONDS - 1
         shown("labels", 20, 100)
-        assert text.getvalue() == ""
+        assert text.getvalue() == "labels: 1 %\n"
         clock.now += 1
         shown("labels", 25, 100)
         shown("labels", 26, 100)
-    assert text.getvalue() == "labels: 25 % after 30 s, about 90 s left\n"
+    assert text.getvalue() == "labels: 1 %\nlabels: 25 % after 30 s, about 90 s left\n"
 
 
 def test_the_end_of_a_stage_is_told_once_and_at_once(clock: Clock) -> None:
@@ -45,4 +45,6 @@ def test_the_end_of_a_stage_is_told_once_and_at_once(clock: Clock) -> None:
         clock.now += 3
         shown(stage, 2, 2)
         shown(stage, 2, 2)
-    assert text.getvalue() == "labels: 100 % after 3 s\nembedding: 100 % after 3 s\n"
+    assert text.getvalue().splitlines() == [
+        "labels: 50 %", "labels: 100 % after 3 s", "embedding: 50 %", "embedding: 100 % after 3 s",
+    ]  # fmt: skip
