@@ -64,7 +64,7 @@ def write_tensors(
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Return the values of a JSON lines file, none where it is absent, up to a torn line."""
+    """Return the values of a JSON lines file, none where it is absent, without torn lines."""
     if not path.exists():
         return []
     values = []
@@ -72,7 +72,7 @@ def read_json_lines(path: Path) -> list[Any]:
         try:
             values.append(json.loads(line))
         except json.JSONDecodeError:
-            break
+            continue
     return values
 
 

@@ -136,12 +136,12 @@ def test_tensors_that_cannot_be_written_leave_the_old_ones(
         (b"", []),
         (b'{"a": 1}\n[2]\n', [{"a": 1}, [2]]),
         (b'{"a": 1}\n{"a": 2', [{"a": 1}]),
-        (b'{"a": 1}\nnothing\n{"a": 3}\n', [{"a": 1}]),
+        (b'{"a": 1}\nnothing\n{"a": 3}\n', [{"a": 1}, {"a": 3}]),
         (b'{"a": 1}\n\xff\xfe\x00\n', [{"a": 1}]),
     ],
     ids=["empty", "whole", "torn", "damaged", "bytes"],
 )
-def test_json_lines_are_read_up_to_the_first_damaged_one(
+def test_json_lines_are_read_without_damaged_ones(
     content: bytes, values: list[object], tmp_path: Path
 ) -> None:
     (tmp_path / "lines.jsonl").write_bytes(content)

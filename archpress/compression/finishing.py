@@ -31,6 +31,7 @@ class Finished:
         test_accuracy: One per seed, in the same order.
         epochs: Epochs of the final training.
         weights: State dicts as safetensors, one per seed.
+        failed_seeds: Seeds whose training did not end; the accuracies are of the others.
     """
 
     architecture: Architecture
@@ -38,6 +39,7 @@ class Finished:
     test_accuracy: tuple[float, ...]
     epochs: int
     weights: tuple[Path, ...]
+    failed_seeds: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the record kept in ``results/`` and ``result.json``."""
@@ -48,6 +50,7 @@ class Finished:
             "test_accuracy": list(self.test_accuracy),
             "validation_accuracy": list(self.validation_accuracy),
             "final_epochs": self.epochs,
+            "failed_seeds": self.failed_seeds,
             "digest": self.architecture.digest,
             "architecture": self.architecture.to_json(),
         }
@@ -124,6 +127,7 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
         tuple(scores[run.key] for run in runs),
         task.final_recipe.epochs,
         weights,
+        len(label.evaluations) - len(runs),
     )
 
 

@@ -148,7 +148,7 @@ def read_settings(folder: Path) -> RunSettings:
     return parse_settings(values, str(path))
 
 
-def environment(precision: str, data_digest: str) -> dict[str, Any]:
+def environment(precision: str, data_digest: str, network_digest: str) -> dict[str, Any]:
     """Return what the run's numbers depend on besides its settings."""
     import torch
 
@@ -165,6 +165,7 @@ def environment(precision: str, data_digest: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "precision": precision,
         "data_digest": data_digest,
+        "network_digest": network_digest,
     }
 
 

@@ -76,11 +76,14 @@ def compress_in(
 def adopt(known: Path, resources: Resources) -> None:
     """Take over the evaluations of another run's archive, and the weights that lie beside it.
 
+    Only what was trained in this run's precision is taken: labels must be comparable.
+
     Raises:
         ArchiveError: There is no usable archive.
     """
     with open_existing(known) as other:
-        resources.archive.merge(other)
+        precision = resources.executor.precision
+        resources.archive.merge(e for e in other if e.circumstances.get("precision") == precision)
     folder = resources.folder / "weights"
     folder.mkdir(exist_ok=True)
     for weights in (known.parent / "weights").glob("*.safetensors"):
@@ -173,17 +176,21 @@ def _settled_precision(
     """Return the precision of this run: probed when it started, then kept.
 
     Raises:
-        RunFolderError: The data has changed since the run started.
+        RunFolderError: Data or network have changed since the run started.
     """
     file = folder.path / "environment.json"
     if file.exists():
         record = read_record(file, "data_digest", "precision")
         if record["data_digest"] != task.data.digest:
             raise RunFolderError(f"the data has changed since the run in {folder.path} started")
+        if record.get("network_digest", task.network.digest) != task.network.digest:
+            raise RunFolderError(f"the network has changed since the run in {folder.path} started")
         kept: Precision = record["precision"]
         return kept
     precision = choose_precision(settings.execution.precision)
-    folder.write_json("environment.json", environment(precision, task.data.digest))
+    folder.write_json(
+        "environment.json", environment(precision, task.data.digest, task.network.digest)
+    )
     return precision
 
 

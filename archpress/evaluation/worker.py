@@ -70,12 +70,13 @@ class Worker:
         Raises:
             WorkerDiedError: The process ended before it answered.
             OSError: The trained weights cannot be written.
+            RuntimeError: A fault of the program in the worker.
         """
         answer = self._exchange(job)
         while isinstance(answer, int):
             on_epoch()
             answer = self._answer()
-        if isinstance(answer, OSError):
+        if isinstance(answer, OSError | RuntimeError):
             raise answer
         assert isinstance(answer, Evaluation)
         return answer
@@ -146,6 +147,8 @@ def main() -> None:
                 answer: object = run_job(job, data, precision, lambda n: _send(answers, n))
             except OSError as error:
                 answer = error
+            except Exception as error:  # a fault of ours says nothing about the network
+                answer = RuntimeError(f"{type(error).__name__} in a worker: {error}")
             _send(answers, answer)
     except (EOFError, BrokenPipeError):
         return

@@ -53,9 +53,14 @@ def result_table(record: dict[str, Any]) -> Table:
             f"{row['macs']:,}",
             f"{record['base']['parameters'] / row['parameters']:.2f}x",
             percent(row["test_accuracy"]),
-            str(len(row["test_accuracy"])),
+            _seeds(row),
         )
     return table
+
+
+def _seeds(row: dict[str, Any]) -> str:
+    finished, failed = len(row["test_accuracy"]), row.get("failed_seeds", 0)
+    return f"{finished} of {finished + failed}" if failed else str(finished)
 
 
 def percent(accuracies: Sequence[float]) -> str:

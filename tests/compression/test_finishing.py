@@ -155,6 +155,7 @@ def test_a_network_after_final_training_is_recorded_in_full(bench: Bench) -> Non
         "test_accuracy": list(chosen.test_accuracy),
         "validation_accuracy": [0.80, 0.81],
         "final_epochs": FINAL.epochs,
+        "failed_seeds": 0,
         "digest": NETWORKS[1].digest,
     }
 

@@ -211,7 +211,8 @@ def test_seconds_of_resumed_and_interrupted_stages_add_up(folder: RunFolder) -> 
 def test_the_environment_says_what_the_numbers_depend_on() -> None:
     import torch
 
-    record = environment("float32", "digest")
-    assert (record["precision"], record["data_digest"]) == ("float32", "digest")
+    record = environment("float32", "data", "network")
+    assert (record["precision"], record["data_digest"]) == ("float32", "data")
+    assert record["network_digest"] == "network"
     assert (record["torch"], record["cores"]) == (torch.__version__, os.cpu_count())
     assert json.loads(json.dumps(record)) == record
