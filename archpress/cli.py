@@ -204,7 +204,7 @@ def inspect(
     input_shape: InputShape = "1,28,28",
     classes: Annotated[int, typer.Option(min=2, help="Outputs of the last layer.")] = 10,
 ) -> None:
-    """Print the layers of NETWORK with shapes, parameters and MACs."""
+    """Print the layers of NETWORK with shapes and costs, on 28x28x1 images by default."""
     from archpress.architectures.architecture import Architecture
     from archpress.architectures.references import find_network
     from archpress.reporting.tables import network_table

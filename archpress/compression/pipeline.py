@@ -18,7 +18,14 @@ from archpress.compression.selection import best
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import CompressionTask, Resources, trainable
 from archpress.embedding.diagnostics import diagnose
-from archpress.embedding.fitting import CHECKPOINT, Example, Fit, fine_tune, split_held_out
+from archpress.embedding.fitting import (
+    CHECKPOINT,
+    Example,
+    Fit,
+    fine_tune,
+    single_threaded,
+    split_held_out,
+)
 from archpress.embedding.model import Embedding
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
@@ -129,6 +136,7 @@ class Pipeline:
         drawn = self.task.space.sample(count, generator).architectures
         return [Example(architecture, None) for architecture in drawn]
 
+    @single_threaded()
     def search(self, embedding: Embedding, labels: Sequence[Label]) -> Search:
         """Descend, decode and label, round after round (Algorithm 1, COMPRESS)."""
         table = self.settings.search
