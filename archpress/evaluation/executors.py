@@ -171,8 +171,7 @@ class ProcessPool(Executor):
 def expected_work(job: Job) -> int:
     """Return what a job costs, in multiply-accumulates of its forward passes over the images.
 
-    A step costs time whatever its network does: as much as 1.5 million MACs per image, measured on
-    two server cores.
+    A step costs time whatever its network does; 1.5 million MACs per image are assumed for it.
     """
     return (job.architecture.cost.macs + 1_500_000) * job.recipe.epochs
 
