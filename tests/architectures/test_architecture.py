@@ -22,7 +22,7 @@ from archpress.architectures.layers import (
 )
 from archpress.architectures.spaces import Limits
 from archpress.errors import InvalidArchitectureError
-from tests.networks import ZOO, every_network, sampled_networks
+from tests.small_networks import ZOO, every_network, sampled_networks
 
 SMALL = Architecture((1, 8, 8), (Convolution(4, 3, padding=1), ReLU(), MaxPool(2, 2), Linear(10)))
 SMALL_JSON = {

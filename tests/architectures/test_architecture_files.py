@@ -7,7 +7,7 @@ import pytest
 
 from archpress.architectures.architecture_files import read_architectures
 from archpress.errors import InvalidArchitectureError
-from tests.networks import ZOO
+from tests.small_networks import ZOO
 
 GOOD = json.dumps(ZOO["one pixel"].to_json())
 

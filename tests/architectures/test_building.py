@@ -8,7 +8,7 @@ from torch import nn
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import BatchNorm, Convolution, Linear, ReLU
-from tests.networks import ZOO, every_network, images_for, sampled_networks
+from tests.small_networks import ZOO, every_network, images_for, sampled_networks
 
 EVERY_KIND = ZOO["every kind"]
 

@@ -14,7 +14,7 @@ from archpress.architectures.layers import Convolution, Layer, Linear, MaxPool, 
 from archpress.architectures.references import conv7, conv10
 from archpress.architectures.spaces import Limits
 from archpress.errors import InvalidArchitectureError
-from tests.networks import every_network, sampled_networks
+from tests.small_networks import every_network, sampled_networks
 
 
 def counted_cost(network: Architecture) -> Cost:

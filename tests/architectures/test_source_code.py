@@ -12,7 +12,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import Convolution, Linear, ReLU
 from archpress.architectures.source_code import source_code
-from tests.networks import every_network, images_for, sampled_networks
+from tests.small_networks import every_network, images_for, sampled_networks
 
 
 def only_torch(name: str, *rest: Any) -> Any:

@@ -37,7 +37,7 @@ from archpress.architectures.spaces import (
     Space,
 )
 from archpress.errors import BudgetError, InvalidArchitectureError
-from tests.networks import SHAPES, generator, images_for
+from tests.small_networks import SHAPES, generator, images_for
 
 CUT = "cut pool padding to half the kernel"
 DROPPED = "dropped a spatial layer after the first linear"

@@ -13,7 +13,7 @@ from archpress.compression.task import Budget, CompressionTask, Resources
 from archpress.errors import SettingsError
 from archpress.evaluation.archive import Archive
 from tests.compression.tasks import Scripted, make_task
-from tests.networks import generator
+from tests.small_networks import generator
 
 
 def searched(

@@ -12,7 +12,7 @@ from archpress.compression.task import Budget, Resources
 from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
 from tests.compression.tasks import Scripted, make_task
-from tests.networks import ZOO
+from tests.small_networks import ZOO
 
 WIDE = Architecture(
     (3, 12, 12), (Convolution(20, 3), ReLU(), Convolution(50, 3), Linear(30), ReLU(), Linear(7))

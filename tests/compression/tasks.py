@@ -19,7 +19,7 @@ from archpress.evaluation.executors import Executor
 from archpress.evaluation.recipe import find_recipe
 from archpress.evaluation.record import Evaluation, Job, Label
 from archpress.evaluation.running import save_weights
-from tests.networks import generator
+from tests.small_networks import generator
 
 LABEL = find_recipe("label-digits").model_copy(update={"epochs": 1, "seeds": 1})
 FINAL = find_recipe("final-digits").model_copy(update={"epochs": 2, "seeds": 2})

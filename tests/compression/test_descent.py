@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from archpress.compression.descent import Step, descend, mean_distance
 from archpress.compression.objective import Objective, ObjectiveValue
 from tests.embedding.tiny import CONFIGURATIONS, random_embedding
-from tests.networks import generator
+from tests.small_networks import generator
 
 
 def objective_on(name: str = "default", seed: int = 0) -> Objective:

@@ -8,7 +8,7 @@ import torch
 from archpress.compression.objective import Objective
 from archpress.embedding.model import Embedding
 from tests.embedding.tiny import CONFIGURATIONS, random_embedding
-from tests.networks import generator
+from tests.small_networks import generator
 
 
 def objective_on(name: str, parameters: int = 5_000, accuracy: float = 1.0) -> Objective:

@@ -18,7 +18,7 @@ from archpress.architectures.layers import (
 )
 from archpress.compression.repair import Repaired, repair
 from archpress.embedding.tokens import POSITIONS, to_tokens
-from tests.networks import SHAPES, every_network, generator, sampled_networks
+from tests.small_networks import SHAPES, every_network, generator, sampled_networks
 
 CLIPPED = "clipped a field to its range"
 DROPPED = "dropped a spatial layer after the first linear"

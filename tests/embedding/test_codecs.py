@@ -18,7 +18,7 @@ from archpress.architectures.layers import (
 from archpress.embedding.codecs import CategoricalFields, Codec, ScaledFields, make_codec
 from archpress.embedding.tokens import field_masks, to_tokens
 from tests.embedding.tiny import blocks
-from tests.networks import generator, sampled_networks
+from tests.small_networks import generator, sampled_networks
 
 CATEGORICAL = CategoricalFields()
 ROWS = {"type": 0, "kernel": 1, "channels": 2, "stride": 3, "padding": 4}

@@ -13,7 +13,7 @@ from archpress.embedding.encoder import Encoder, ResidualBlock
 from archpress.embedding.regressors import ParameterTarget, Regressor
 from archpress.embedding.tokens import to_tokens
 from tests.embedding.tiny import CONFIGURATIONS, blocks, random_embedding
-from tests.networks import generator
+from tests.small_networks import generator
 
 Block = ResidualBlock | TransposedBlock
 

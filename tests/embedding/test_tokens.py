@@ -24,7 +24,7 @@ from archpress.embedding.tokens import (
     used_rows,
 )
 from archpress.errors import EmbeddingError, InvalidArchitectureError
-from tests.networks import ZOO, every_network, sampled_networks
+from tests.small_networks import ZOO, every_network, sampled_networks
 
 
 def network_of(*layers: Layer, side: int = 20) -> Architecture:

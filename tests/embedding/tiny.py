@@ -8,7 +8,7 @@ from archpress.embedding.fitting import Example
 from archpress.embedding.model import Embedding
 from archpress.embedding.regressors import ParameterTarget
 from archpress.embedding.settings import PAPER, EmbeddingSettings
-from tests.networks import generator
+from tests.small_networks import generator
 
 SIZES = {"size": 8, "channels": 8, "hidden": 16, "batch_size": 16}
 TINY = EmbeddingSettings(**SIZES, iterations=20, unlabelled=0)
