@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from archpress.api import compress, load_data
     from archpress.architectures.architecture import Architecture
     from archpress.architectures.building import build
+    from archpress.architectures.neighbourhood_space import neighbourhood
+    from archpress.architectures.simplification import simplify
     from archpress.compression.result import CompressionResult
     from archpress.embedding.model import Embedding
     from archpress.errors import ArchpressError
     from archpress.evaluation.archive import Archive
     from archpress.evaluation.record import Evaluation
     from archpress.evaluation.sweep import evaluate
+    from archpress.exporting.folder import export
+    from archpress.importing.capturing import capture
 
 __version__ = "0.1.0"
 
@@ -27,9 +31,13 @@ _HOMES = {
     "Embedding": "archpress.embedding.model",
     "Evaluation": "archpress.evaluation.record",
     "build": "archpress.architectures.building",
+    "capture": "archpress.importing.capturing",
     "compress": "archpress.api",
     "evaluate": "archpress.evaluation.sweep",
+    "export": "archpress.exporting.folder",
     "load_data": "archpress.api",
+    "neighbourhood": "archpress.architectures.neighbourhood_space",
+    "simplify": "archpress.architectures.simplification",
 }
 
 __all__ = [
@@ -40,9 +48,13 @@ __all__ = [
     "Embedding",
     "Evaluation",
     "build",
+    "capture",
     "compress",
     "evaluate",
+    "export",
     "load_data",
+    "neighbourhood",
+    "simplify",
 ]
 
 

@@ -3,18 +3,22 @@
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from archpress.architectures.architecture import Architecture
+from archpress.compression.preparation import load_data as load_data_of
 from archpress.compression.result import CompressionResult
 from archpress.compression.runs import compress_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Progress, silent
 from archpress.evaluation.datasets import DataSet, load
+from archpress.importing.networks import FoundNetwork, of_module
 
 load_data = load
 
 
 def compress(
-    network: str | Path | Architecture,
+    network: str | Path | Architecture | nn.Module,
     data: str | Path | DataSet,
     *,
     out: str | Path,
@@ -26,7 +30,9 @@ def compress(
     """Return a much smaller network that is as accurate, trained.
 
     Args:
-        network: A reference name, the path of an ``architecture.json``, or an `Architecture`.
+        network: A reference name, ``file.py:factory``, ``package.module:factory``, the path of an
+            ``architecture.json`` or ONNX file, an `Architecture`, or a module (not changed). One
+            whose weights are better than chance on the validation part is not trained again.
         data: A built-in name, a path, or a `DataSet`.
         out: The run folder.
         profile: Settings to start from: ``cpu``, ``demo`` or ``paper``.
@@ -43,9 +49,16 @@ def compress(
         >>> result.compression, result.model  # doctest: +SKIP
     """
     flags = {name.replace("__", "."): value for name, value in changes.items()}
-    given_network = network if isinstance(network, Architecture) else None
-    given_data = data if isinstance(data, DataSet) else None
-    flags["network"] = f"architecture {given_network.digest}" if given_network else str(network)
-    flags["data.name"] = f"{given_data.name} {given_data.digest}" if given_data else str(data)
-    settings = load_settings(profile, flags=flags)
-    return compress_in(Path(out), settings, resume, progress, given_data, given_network)
+    given = data if isinstance(data, DataSet) else None
+    flags["data.name"] = f"{given.name} {given.digest}" if given else str(data)
+    if not isinstance(network, Architecture | nn.Module):
+        settings = load_settings(profile, flags={**flags, "network": str(network)})
+        return compress_in(Path(out), settings, resume, progress, given)
+    settings = load_settings(profile, flags={**flags, "network": "object"})
+    if isinstance(network, Architecture):
+        found = FoundNetwork(network)
+    else:
+        given = given or load_data_of(settings)
+        found = of_module(network, given.input_shape)
+    named = settings.model_copy(update={"network": f"object {found.architecture.digest}"})
+    return compress_in(Path(out), named, resume, progress, given, found)

@@ -10,6 +10,17 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from archpress import __version__
+from archpress.cli_options import (
+    Data,
+    DataFolder,
+    InputShape,
+    Network,
+    Seed,
+    Workers,
+    absolute,
+    numbers,
+    shape_of,
+)
 from archpress.errors import ArchpressError, SettingsError, UnknownNetworkError
 
 if TYPE_CHECKING:
@@ -71,24 +82,6 @@ app = typer.Typer(
 archives = typer.Typer(no_args_is_help=True, help="Move evaluations between archives.")
 app.add_typer(archives, name="archive")
 
-Network = Annotated[
-    str, typer.Argument(help="A reference (conv7, conv10, digits-cnn) or an architecture.json.")
-]
-Data = Annotated[
-    str,
-    typer.Option(
-        help="digits, fashion-mnist, cifar10, cifar100, svhn, or the path of an .npz or a folder."
-    ),
-]
-DataFolder = Annotated[
-    Path | None, typer.Option(help="Where the files of a built-in data set lie.")
-]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="Worker processes; one per core if left out.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Decides all randomness.")]
-InputShape = Annotated[str, typer.Option(help="Channels, height and width: C,H,W.")]
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -116,6 +109,16 @@ def compress(
         ),
     ] = None,
     data_folder: DataFolder = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Trained weights of NETWORK (a state dict): it is not trained again."),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="What those weights expect subtracted, per channel.")
+    ] = None,
+    deviation: Annotated[
+        str | None, typer.Option(help="What they expect pixels in [0, 1] divided by then.")
+    ] = None,
     profile: Annotated[
         str, typer.Option(help="Settings to start from: cpu, demo or paper.")
     ] = "cpu",
@@ -144,7 +147,10 @@ def compress(
     from archpress.reporting.progress import ProgressDisplay
 
     flags = {
-        "network": network,
+        "network": absolute(network),
+        "trained.weights": str(weights.resolve()) if weights else None,
+        "trained.mean": numbers(mean, "mean"),
+        "trained.deviation": numbers(deviation, "deviation"),
         "data.name": data,
         "data.folder": str(data_folder.resolve()) if data_folder else None,
         "search.target_parameters": target_parameters,
@@ -152,7 +158,8 @@ def compress(
         "execution.workers": workers,
     }
     chosen = load_settings(profile, settings, flags)
-    folder = out_folder or Path("runs") / f"{Path(network).stem}-{Path(chosen.data.name).stem}"
+    name = Path(network.rpartition(":")[0] or network).stem
+    folder = out_folder or Path("runs") / f"{name}-{Path(chosen.data.name).stem}"
     with ProgressDisplay(out) as progress:
         compress_in(folder, chosen, resume, progress, known=archive)
     _print_report(folder)
@@ -190,46 +197,47 @@ def report(
 
 
 def _print_report(folder: Path) -> None:
-    from archpress.reporting.tables import files_table, ledger_table, read_result, result_table
+    from archpress.reporting.tables import (
+        files_table,
+        ledger_table,
+        network_notes,
+        read_result,
+        result_table,
+    )
 
     record = read_result(folder)
     for table in (result_table(record), ledger_table(record), files_table(folder)):
         out.print(table)
+    for note in network_notes(folder):
+        _say(note)
     _say(f"the compressed network comes from: {record['compressed']['origin']}")
 
 
 @app.command()
 def inspect(
     network: Network,
-    input_shape: InputShape = "1,28,28",
-    classes: Annotated[int, typer.Option(min=2, help="Outputs of the last layer.")] = 10,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(help="Channels, height and width: C,H,W; 1,28,28 or 3,32,32 if left out."),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=2, help="Outputs of a reference.")] = 10,
 ) -> None:
-    """Print the layers of NETWORK with shapes and costs, on 28x28x1 images by default."""
-    from archpress.architectures.architecture import Architecture
-    from archpress.architectures.references import find_network
-    from archpress.reporting.tables import network_table
+    """Print the layers of NETWORK with shapes and costs, and what of it can be searched."""
+    from archpress.reporting.inspection import inspection
 
-    if network.endswith(".json") and Path(network).is_file():
-        found = Architecture.load(Path(network))
-    else:
-        found = find_network(network, _shape(input_shape), classes)
-    out.print(network_table(found, Path(network).stem))
-
-
-def _shape(text: str) -> tuple[int, int, int]:
-    try:
-        channels, height, width = (int(side) for side in text.split(","))
-    except ValueError:
-        raise SettingsError(f"input shape {text!r} is not three numbers such as 1,28,28") from None
-    if min(channels, height, width) < 1:
-        raise SettingsError(f"input shape {text!r} has a side below 1")
-    return channels, height, width
+    for part in inspection(network, shape_of(input_shape) if input_shape else None, classes):
+        out.print(part, soft_wrap=isinstance(part, Text))
 
 
 @app.command()
 def sample(
     count: Annotated[int, typer.Option(min=1, help="How many networks.")] = 100,
-    space: Annotated[str, typer.Option(help="Search space: blocks or paper.")] = "blocks",
+    space: Annotated[
+        str, typer.Option(help="Search space: blocks, paper or neighbourhood.")
+    ] = "blocks",
+    network: Annotated[
+        str | None, typer.Option(help="The network whose neighbourhood is drawn from.")
+    ] = None,
     input_shape: InputShape = "1,28,28",
     classes: Annotated[int, typer.Option(min=2, help="Outputs of the last layer.")] = 10,
     max_parameters: Annotated[int, typer.Option(min=1, help="Largest network.")] = 1_000_000,
@@ -245,22 +253,30 @@ def sample(
 
     import torch
 
-    from archpress.architectures.spaces import SPACES, Limits
+    from archpress.architectures.spaces import SPACES, Limits, Space, neighbourhood
     from archpress.errors import nearest
     from archpress.files import write_text
+    from archpress.importing.networks import find_network
 
     if space not in SPACES:
         raise SettingsError(f"unknown space {space!r}{nearest(space, SPACES)}")
+    if (space == "neighbourhood") != (network is not None):
+        raise SettingsError("--network and --space neighbourhood need each other")
     limits = Limits(min_parameters, max_parameters, max_macs)
     generator = torch.Generator().manual_seed(seed)
-    chosen = SPACES[space](_shape(input_shape), classes, limits)
+    shape = shape_of(input_shape)
+    chosen: Space
+    if network is not None:
+        chosen = neighbourhood(find_network(network, shape, classes).architecture, limits)
+    else:
+        chosen = SPACES[space](shape, classes, limits)
     drawn = chosen.sample(count, generator, distinct=True)
     write_text(out_file, "".join(json.dumps(a.to_json()) + "\n" for a in drawn.architectures))
     _say(f"{count} networks in {out_file}, {drawn.drawn} drawn")
     for reason, times in drawn.rejected.most_common():
         _say(f"  rejected {times}: {reason}")
     for rule, times in drawn.repaired.most_common():
-        _say(f"  repaired {times}: {rule}")
+        _say(f"  {times} of them: {rule}")
 
 
 @app.command()

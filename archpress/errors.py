@@ -16,6 +16,10 @@ class UnknownNetworkError(ArchpressError):
     """A network name, file or factory that cannot be found."""
 
 
+class UnsupportedNetworkError(ArchpressError):
+    """A network that no `Architecture` expresses; names the part that stands in the way."""
+
+
 class DataError(ArchpressError):
     """A data set that is missing, damaged or unfit for classification."""
 
@@ -38,6 +42,14 @@ class EmbeddingError(ArchpressError):
 
 class RunFolderError(ArchpressError):
     """A run folder that belongs to another run, or that cannot be written."""
+
+
+class MissingExtraError(ArchpressError):
+    """A package that is not installed; the message says which extra of archpress brings it."""
+
+
+class ExportError(ArchpressError):
+    """Weights that do not fit their network, or files that cannot be written or are wrong."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

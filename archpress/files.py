@@ -17,13 +17,22 @@ def write_text(path: Path, text: str) -> Path:
     Raises:
         OSError: The disk is full or the place not writable; names the file.
     """
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file, with its folders; return its path. A device is written to as it is.
+
+    Raises:
+        OSError: The disk is full or the place not writable; names the file.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     special = path.exists() and not path.is_file()
     temporary = path if special else _temporary(path)
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(content)
         if not special:
             temporary.replace(path)
     except OSError as error:

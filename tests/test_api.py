@@ -106,7 +106,7 @@ def test_the_model_is_the_one_in_the_run_folder(result: CompressionResult) -> No
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
-    written = module.make_model()
+    written = module.Network()
     written.load_state_dict(load_file(folder / "weights.safetensors"))
     images = torch.randn(5, 1, 8, 8)
     assert torch.equal(written.eval()(images), result.model(images))

@@ -198,7 +198,7 @@ SETTINGS = [
     ("[final]\nseeds = 0", "'final.seeds' is 0: Input should be greater than or equal to 1"),
     ("[final]\nrecipe = 'final-digit'", "recipe 'final-digit'; did you mean 'final-digits'?"),
     ("[space]\nnetworks = 3", "'space.networks' is 3: Input should be greater than or equal to 10"),
-    ("[space]\nname = 'chains'", "'space.name' is 'chains': Input should be 'paper' or 'blocks'"),
+    ("[space]\nname = 'chains'", "'space.name' is 'chains': Input should be 'paper', 'blocks' or"),
     ("[space]\nmax_activation_megabytes = inf", "'space.max_activation_megabytes' is inf: "),
     ("[space]\nmax_parameters = '0%'", " to 0 parameters, expected 1 <= min_parameters <= "),
     ("[space]\nmax_macs = 'many'", "space.max_macs is 'many', expected a count such as 70000"),
@@ -355,6 +355,10 @@ def write(text: str) -> Damage:
     return lambda path: path.write_text(text)
 
 
+def cut_in_a_table(path: Path) -> None:
+    path.write_text(path.read_text().partition("[embed")[0] + "[embed")
+
+
 def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -392,7 +396,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("environment.json", halve, "environment.json is damaged: "),
     ("environment.json", write("[]"), "environment.json is damaged: "),
     ("environment.json", without("precision"), "expected a JSON object with data_digest, precisio"),
-    ("run.toml", halve, "run.toml"),
+    ("run.toml", cut_in_a_table, "run.toml is damaged: "),
     ("run.toml", append("[later]\n"), "run.toml: unknown key 'later'"),
     ("run.toml", append("\x00"), "run.toml is damaged: "),
     ("results/base.json", halve, "results/base.json is damaged: "),

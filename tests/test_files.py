@@ -35,12 +35,12 @@ def test_a_text_that_finds_no_room_leaves_the_old_one_and_names_the_file(
 ) -> None:
     path = write_text(tmp_path / "text.txt", "old\n")
 
-    def write_half(self: Path, text: str) -> int:
-        with self.open("w") as file:
-            file.write(text[:2])
+    def write_half(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_text", write_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(OSError, match="No space left on device") as caught:
         write_text(path, "new\n")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))

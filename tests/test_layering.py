@@ -10,9 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "archpress").rglob("*.py"))
 FACADES = {"archpress", "archpress.api"}
-CHAIN = ["errors", "files", "architectures", "evaluation", "embedding", "compression"]
+CHAIN = ["errors", "files", "optional", "architectures", "evaluation", "embedding", "compression"]
 CHAIN += ["reporting", "cli"]
 MAY_IMPORT = {layer: set(CHAIN[: place + 1]) for place, layer in enumerate(CHAIN)}
+BESIDE = {"importing", "exporting"}  # networks from elsewhere and for elsewhere
+for layer in ("compression", "reporting", "cli"):
+    MAY_IMPORT[layer] |= BESIDE
+for layer in BESIDE:
+    MAY_IMPORT[layer] = {"errors", "files", "optional", "architectures", layer}
 MAY_IMPORT["reporting"] |= {"baselines"}
 MAY_IMPORT["cli"] |= {"baselines", "facade"}
 MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "evaluation", "baselines"}
@@ -88,6 +93,17 @@ def test_imports_follow_the_arrows(path: Path) -> None:
         ("archpress.compression.x", "import archpress.baselines", False),
         ("archpress.reporting.x", "import archpress.baselines", True),
         ("archpress.reporting.x", "import typer", False),
+        ("archpress.optional", "from archpress.errors import MissingExtraError", True),
+        ("archpress.optional", "from archpress.architectures import layer", False),
+        ("archpress.importing.x", "from archpress.optional import require", True),
+        ("archpress.importing.x", "import archpress.exporting", False),
+        ("archpress.exporting.x", "from archpress.architectures import building", True),
+        ("archpress.exporting.x", "import archpress.importing", False),
+        ("archpress.exporting.x", "import archpress.evaluation", False),
+        ("archpress.evaluation.x", "import archpress.exporting", False),
+        ("archpress.embedding.x", "import archpress.importing", False),
+        ("archpress.compression.x", "import archpress.importing, archpress.exporting", True),
+        ("archpress.cli", "import archpress.importing, archpress.exporting", True),
         ("archpress.api", "import typer", False),
         ("archpress.cli", "import typer, archpress.api", True),
     ],

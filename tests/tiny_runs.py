@@ -47,6 +47,7 @@ finalists = 1
 [execution]
 workers = 1
 precision = "float32"
+onnx = false
 """
 LABELLED = 11  # the sampled networks and the input network
 

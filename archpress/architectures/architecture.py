@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from archpress.architectures.cost import Cost, fold_cost
 from archpress.architectures.layers import (
+    GlobalAveragePool,
     Layer,
     Linear,
     Row,
     Shape,
     layer_from_json,
     layer_from_row,
+    shortcut_layers,
 )
 from archpress.errors import InvalidArchitectureError
 
@@ -31,7 +33,8 @@ class Architecture:
 
     Attributes:
         input_shape: ``(C, H, W)`` of one image.
-        layers: The layers in topological order (paper, section 3.1); the last one is Linear.
+        layers: The layers in topological order (paper, section 3.1), skips among them; the last one
+            is Linear or a global average pool, whose outputs are the logits.
 
     Raises:
         InvalidArchitectureError: On construction; names the layer, its input shape and the reason.
@@ -47,9 +50,11 @@ class Architecture:
             raise InvalidArchitectureError(
                 f"input shape {self.input_shape} is not (channels, height, width), each at least 1"
             )
-        if not self.layers or not isinstance(self.layers[-1], Linear):
+        if not self.layers or not isinstance(self.layers[-1], Linear | GlobalAveragePool):
             last = self.layers[-1].kind if self.layers else "nothing"
-            raise InvalidArchitectureError(f"the last layer must be linear, not {last}")
+            raise InvalidArchitectureError(
+                f"the last layer must be linear or a global average pool, not {last}"
+            )
         _ = self.shapes
 
     @cached_property
@@ -58,7 +63,10 @@ class Architecture:
         shapes: list[Shape] = [self.input_shape]
         for index, layer in enumerate(self.layers):
             try:
-                shapes.append(layer.output_shape(shapes[-1]))
+                output = layer.output_shape(shapes[-1])
+                if layer.skip:
+                    shortcut_layers(layer, _skipped_from(shapes, index, layer.skip), output)
+                shapes.append(output)
             except InvalidArchitectureError as error:
                 raise InvalidArchitectureError(
                     f"layer {index} ({layer.kind}) on input {shapes[-1]}: {error}"
@@ -66,9 +74,20 @@ class Architecture:
         return tuple(shapes)
 
     @cached_property
+    def shortcuts(self) -> dict[int, tuple[Layer, ...]]:
+        """For every layer with a skip, by index, the layers that fit what is added to it."""
+        return {
+            index: shortcut_layers(
+                layer, self.shapes[index + 1 - layer.skip], self.shapes[index + 1]
+            )
+            for index, layer in enumerate(self.layers)
+            if layer.skip
+        }
+
+    @cached_property
     def cost(self) -> Cost:
-        """Parameters, MACs and peak activation memory."""
-        return fold_cost(self.layers, self.input_shape)
+        """Parameters, MACs, peak activation memory and receptive field."""
+        return fold_cost(self.layers, self.shapes, self.shortcuts)
 
     @property
     def classes(self) -> int:
@@ -147,12 +166,36 @@ class Architecture:
             raise InvalidArchitectureError(f"{path}: {error}") from error
 
     def __str__(self) -> str:
-        """Return one line per layer: index, source and output shape."""
-        lines = [
-            f"{index:3d}  {layer.source(self.shapes[index]):<52} -> {self.shapes[index + 1]}"
-            for index, layer in enumerate(self.layers)
-        ]
+        """Return one line per layer: index, source, output shape and what a skip adds."""
+        lines = []
+        for index, layer in enumerate(self.layers):
+            source = layer.source(self.shapes[index])
+            source_of_skip = "input" if layer.skip > index else f"output of {index - layer.skip}"
+            added = f"  + {source_of_skip}" if layer.skip else ""
+            lines.append(f"{index:3d}  {source:<52} -> {self.shapes[index + 1]}{added}")
         return "\n".join(lines)
+
+    def summary(self) -> str:
+        """Return a table of layers, shapes and costs, with the totals under it."""
+        from archpress.architectures.summary import summary
+
+        return summary(self)
+
+    def _repr_svg_(self) -> str:
+        from archpress.architectures.diagrams import diagram
+
+        return diagram(self)
+
+    def _repr_html_(self) -> str:
+        from archpress.architectures.diagrams import html
+
+        return html(self)
+
+
+def _skipped_from(shapes: Sequence[Shape], index: int, skip: int) -> Shape:
+    if skip > index + 1:
+        raise InvalidArchitectureError(f"its skip of {skip} reaches before the network's input")
+    return shapes[index + 1 - skip]
 
 
 def _read_layers(read: Callable[[Written], Layer], records: Iterable[Written]) -> tuple[Layer, ...]:

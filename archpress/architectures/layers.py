@@ -1,182 +1,73 @@
-"""The paper's eight layer kinds: what each does to a shape, what it costs, its module, its vector.
-
-A shape is ``(C, H, W)`` before the first Linear layer and ``(features,)`` after it. A vector is
-the paper's ``[t, k, o, s, p]`` (section 4.1) with the skip connection as sixth field; fields that
-a kind lacks are 0, and ``o`` of a kind that keeps its channels is its input channels.
-"""
+"""The layer kinds: the paper's eight (section 4.1), then those of residual and mobile networks."""
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
-from torch import nn
-
+from archpress.architectures.activations import (
+    GELU,
+    Activation,
+    Dropout,
+    Hardswish,
+    LeakyReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Tanh,
+)
+from archpress.architectures.layer import (
+    Call,
+    Layer,
+    Projection,
+    Row,
+    Shape,
+    require_finite,
+    require_positive,
+    without_defaults,
+)
+from archpress.architectures.squeeze_excite import SqueezeExcite
+from archpress.architectures.windows import (
+    AveragePool,
+    Convolution,
+    DepthwiseConvolution,
+    GlobalAveragePool,
+    MaxPool,
+    Pool,
+)
 from archpress.errors import InvalidArchitectureError
 
-Shape = tuple[int, ...]
-Row = tuple[int, int, int, int, int, int]
-
-DROPOUT_RATE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Layer(ABC):
-    """One layer without weights. Subclasses state shape, cost, module and source side by side."""
-
-    code: ClassVar[int]
-    kind: ClassVar[str]
-    spatial: ClassVar[bool] = False
-    """Whether the layer needs a ``(C, H, W)`` input."""
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Return the output shape for an input of ``shape``.
-
-        Raises:
-            InvalidArchitectureError: The layer cannot follow an output of this shape.
-        """
-        if self.spatial and len(shape) != 3:
-            raise InvalidArchitectureError("it needs channels and two sides, not flat features")
-        return self._output_shape(shape)
-
-    def _output_shape(self, shape: Shape) -> Shape:
-        return shape
-
-    def parameters(self, shape: Shape) -> int:
-        """Return the number of learned values for an input of ``shape``."""
-        return 0
-
-    def macs(self, shape: Shape) -> int:
-        """Return multiply-accumulates of one image, bias not counted (decision R9)."""
-        return 0
-
-    @abstractmethod
-    def source(self, shape: Shape) -> str:
-        """Return the Python expression that makes the module, ``nn`` being ``torch.nn``."""
-
-    @abstractmethod
-    def module(self, shape: Shape) -> nn.Module:
-        """Return a freshly initialised module for an input of ``shape``."""
-
-    def row(self, shape: Shape) -> Row:
-        """Return ``(t, k, o, s, p, skip)`` for an input of ``shape``."""
-        return (self.code, 0, shape[0], 0, 0, 0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the layer as ``{"kind": ..., field: ...}``."""
-        return {"kind": self.kind, **{f.name: getattr(self, f.name) for f in fields(self)}}
-
-
-def _require_positive(layer: Layer, **values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise InvalidArchitectureError(f"{layer.kind} has {name} {value}, expected at least 1")
-
-
-def _window_output(shape: Shape, kernel: int, stride: int, padding: int) -> tuple[int, int]:
-    _, height, width = shape
-    if kernel > min(height, width) + 2 * padding:
-        raise InvalidArchitectureError(
-            f"kernel {kernel} is larger than the {height}x{width} input padded by {padding}"
-        )
-    return (
-        (height + 2 * padding - kernel) // stride + 1,
-        (width + 2 * padding - kernel) // stride + 1,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Convolution(Layer):
-    """2-D convolution with a square kernel and a bias."""
-
-    code: ClassVar[int] = 1
-    kind: ClassVar[str] = "convolution"
-    spatial: ClassVar[bool] = True
-
-    out_channels: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        _require_positive(
-            self, out_channels=self.out_channels, kernel=self.kernel, stride=self.stride
-        )
-        if self.padding < 0:
-            raise InvalidArchitectureError(f"convolution has padding {self.padding}")
-
-    def _output_shape(self, shape: Shape) -> Shape:
-        height, width = _window_output(shape, self.kernel, self.stride, self.padding)
-        return (self.out_channels, height, width)
-
-    def parameters(self, shape: Shape) -> int:
-        return self.out_channels * (shape[0] * self.kernel**2 + 1)
-
-    def macs(self, shape: Shape) -> int:
-        return math.prod(self._output_shape(shape)) * shape[0] * self.kernel**2
-
-    def source(self, shape: Shape) -> str:
-        return (
-            f"nn.Conv2d({shape[0]}, {self.out_channels}, {self.kernel}, "
-            f"stride={self.stride}, padding={self.padding})"
-        )
-
-    def module(self, shape: Shape) -> nn.Module:
-        return nn.Conv2d(shape[0], self.out_channels, self.kernel, self.stride, self.padding)
-
-    def row(self, shape: Shape) -> Row:
-        return (self.code, self.kernel, self.out_channels, self.stride, self.padding, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Pool(Layer, ABC):
-    """What max and average pooling share; padding is at most half the kernel, as in PyTorch."""
-
-    spatial: ClassVar[bool] = True
-    module_class: ClassVar[type[nn.Module]]
-
-    kernel: int
-    stride: int
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        _require_positive(self, kernel=self.kernel, stride=self.stride)
-        if not 0 <= self.padding <= self.kernel // 2:
-            raise InvalidArchitectureError(
-                f"{self.kind} has padding {self.padding}, expected 0 to {self.kernel // 2} "
-                f"(half its kernel)"
-            )
-
-    def _output_shape(self, shape: Shape) -> Shape:
-        return (shape[0], *_window_output(shape, self.kernel, self.stride, self.padding))
-
-    def source(self, shape: Shape) -> str:
-        name = self.module_class.__name__
-        return f"nn.{name}({self.kernel}, stride={self.stride}, padding={self.padding})"
-
-    def module(self, shape: Shape) -> nn.Module:
-        return self.module_class(self.kernel, self.stride, self.padding)
-
-    def row(self, shape: Shape) -> Row:
-        return (self.code, self.kernel, shape[0], self.stride, self.padding, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class MaxPool(Pool):
-    """Max pooling over a square window."""
-
-    code: ClassVar[int] = 2
-    kind: ClassVar[str] = "max_pool"
-    module_class: ClassVar[type[nn.Module]] = nn.MaxPool2d
-
-
-@dataclass(frozen=True, slots=True)
-class AveragePool(Pool):
-    """Average pooling over a square window, padding counted in the mean."""
-
-    code: ClassVar[int] = 7
-    kind: ClassVar[str] = "average_pool"
-    module_class: ClassVar[type[nn.Module]] = nn.AvgPool2d
+__all__ = [
+    "GELU",
+    "KIND_BY_CODE",
+    "KIND_BY_NAME",
+    "PAPER_KINDS",
+    "Activation",
+    "AveragePool",
+    "BatchNorm",
+    "Convolution",
+    "DepthwiseConvolution",
+    "Dropout",
+    "GlobalAveragePool",
+    "Hardswish",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MaxPool",
+    "Pool",
+    "Projection",
+    "ReLU",
+    "ReLU6",
+    "Row",
+    "Shape",
+    "SiLU",
+    "Sigmoid",
+    "SqueezeExcite",
+    "Tanh",
+    "layer_from_json",
+    "layer_from_row",
+    "shortcut_layers",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,94 +77,70 @@ class BatchNorm(Layer):
     code: ClassVar[int] = 3
     kind: ClassVar[str] = "batch_norm"
 
+    eps: float = field(default=1e-5, kw_only=True)
+    affine: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        Layer.__post_init__(self)
+        require_finite(self, self.kind, "eps", above=0)
+
     def parameters(self, shape: Shape) -> int:
-        return 2 * shape[0]
+        return 2 * shape[0] * self.affine
 
-    def source(self, shape: Shape) -> str:
-        return f"nn.BatchNorm{2 if len(shape) == 3 else 1}d({shape[0]})"
-
-    def module(self, shape: Shape) -> nn.Module:
-        return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
-
-
-@dataclass(frozen=True, slots=True)
-class ReLU(Layer):
-    """Rectified linear unit."""
-
-    code: ClassVar[int] = 4
-    kind: ClassVar[str] = "relu"
-
-    def source(self, shape: Shape) -> str:
-        return "nn.ReLU()"
-
-    def module(self, shape: Shape) -> nn.Module:
-        return nn.ReLU()
-
-
-@dataclass(frozen=True, slots=True)
-class Sigmoid(Layer):
-    """Logistic activation."""
-
-    code: ClassVar[int] = 5
-    kind: ClassVar[str] = "sigmoid"
-
-    def source(self, shape: Shape) -> str:
-        return "nn.Sigmoid()"
-
-    def module(self, shape: Shape) -> nn.Module:
-        return nn.Sigmoid()
-
-
-@dataclass(frozen=True, slots=True)
-class Dropout(Layer):
-    """Dropout at rate 0.5; the paper's vector has no field for the rate."""
-
-    code: ClassVar[int] = 6
-    kind: ClassVar[str] = "dropout"
-
-    def source(self, shape: Shape) -> str:
-        return f"nn.Dropout({DROPOUT_RATE})"
-
-    def module(self, shape: Shape) -> nn.Module:
-        return nn.Dropout(DROPOUT_RATE)
+    def call(self, shape: Shape) -> Call:
+        options = {"eps": self.eps, "affine": self.affine}
+        options = without_defaults(options, eps=1e-5, affine=True)
+        return Call(f"BatchNorm{2 if len(shape) == 3 else 1}d", (shape[0],), options)
 
 
 @dataclass(frozen=True, slots=True)
 class Linear(Layer):
-    """Fully connected layer with a bias; flattens a spatial input first."""
+    """Fully connected layer; flattens a spatial input first."""
 
     code: ClassVar[int] = 8
     kind: ClassVar[str] = "linear"
 
     out_features: int
+    bias: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        _require_positive(self, out_features=self.out_features)
+        Layer.__post_init__(self)
+        require_positive(self, out_features=self.out_features)
 
     def _output_shape(self, shape: Shape) -> Shape:
         return (self.out_features,)
 
     def parameters(self, shape: Shape) -> int:
-        return self.out_features * (math.prod(shape) + 1)
+        return self.out_features * (math.prod(shape) + self.bias)
 
     def macs(self, shape: Shape) -> int:
         return self.out_features * math.prod(shape)
 
-    def source(self, shape: Shape) -> str:
-        return f"nn.Linear({math.prod(shape)}, {self.out_features})"
+    def call(self, shape: Shape) -> Call:
+        options = without_defaults({"bias": self.bias}, bias=True)
+        return Call("Linear", (math.prod(shape), self.out_features), options)
 
-    def module(self, shape: Shape) -> nn.Module:
-        return nn.Linear(math.prod(shape), self.out_features)
+    def calls(self, shape: Shape) -> tuple[Call, ...]:
+        flatten = (Call("Flatten"),) if len(shape) == 3 else ()
+        return (*flatten, self.call(shape))
 
     def row(self, shape: Shape) -> Row:
-        return (self.code, 0, self.out_features, 0, 0, 0)
+        return (self.code, 0, self.out_features, 0, 0, self.skip)
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        return cls(row[2], skip=row[5])
 
 
 _KINDS: tuple[type[Layer], ...] = (
     Convolution, MaxPool, BatchNorm, ReLU, Sigmoid, Dropout, AveragePool, Linear,
+    DepthwiseConvolution, GlobalAveragePool, SiLU, Hardswish, ReLU6, GELU, LeakyReLU, Tanh,
+    SqueezeExcite,
 )  # fmt: skip
 KIND_BY_CODE: dict[int, type[Layer]] = {kind.code: kind for kind in _KINDS}
 KIND_BY_NAME: dict[str, type[Layer]] = {kind.kind: kind for kind in _KINDS}
+PAPER_KINDS = 8
+"""The codes up to this one are the paper's."""
 
 
 def layer_from_row(row: Row) -> Layer:
@@ -282,15 +149,12 @@ def layer_from_row(row: Row) -> Layer:
     Raises:
         InvalidArchitectureError: Unknown type code, or a field out of its kind's range.
     """
-    code, kernel, out, stride, padding, _ = row
-    kind = KIND_BY_CODE.get(code)
+    kind = KIND_BY_CODE.get(row[0])
     if kind is None:
-        raise InvalidArchitectureError(f"layer type {code} is unknown, expected 1 to 8")
-    if kind is Convolution:
-        return Convolution(out, kernel, stride, padding)
-    if kind is Linear:
-        return Linear(out)
-    return kind(kernel, stride, padding) if issubclass(kind, Pool) else kind()
+        raise InvalidArchitectureError(
+            f"layer type {row[0]} is unknown, expected 1 to {len(_KINDS)}"
+        )
+    return kind.from_row(row)
 
 
 def layer_from_json(record: dict[str, Any]) -> Layer:
@@ -304,9 +168,32 @@ def layer_from_json(record: dict[str, Any]) -> Layer:
     kind = KIND_BY_NAME.get(str(name))
     if kind is None:
         raise InvalidArchitectureError(f"layer kind {name!r} is unknown")
-    if any(type(value) is not int for value in values.values()):
-        raise InvalidArchitectureError(f"{name} takes whole numbers, not {values}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise InvalidArchitectureError(f"{name} does not have these fields: {values}") from error
+    return kind.from_json(values)
+
+
+def shortcut_layers(layer: Layer, source: Shape, target: Shape) -> tuple[Layer, ...]:
+    """Return what fits an output of shape ``source`` to the ``target`` that it is added to.
+
+    Nothing where the shapes agree, else the layer's projection: a 1x1 convolution of the smallest
+    stride that gives the target's sides, and BatchNorm.
+
+    Raises:
+        InvalidArchitectureError: No stride gives these sides, or there are no sides.
+    """
+    if source == target:
+        return ()
+    stride = _needed_stride(source[1:], target[1:]) if len(source) == len(target) == 3 else 0
+    if not stride:
+        raise InvalidArchitectureError(
+            f"its skip of {layer.skip} brings {source}, which no 1x1 convolution makes {target}"
+        )
+    convolution = Convolution(target[0], 1, stride, bias=layer.projection.bias)
+    if not layer.projection.batch_norm:
+        return (convolution,)
+    return (convolution, BatchNorm(eps=layer.projection.eps))
+
+
+def _needed_stride(source: Shape, target: Shape) -> int:
+    """Return the smallest stride from these sides to those, 0 where none is."""
+    stride = max(-(-side // wanted) for side, wanted in zip(source, target, strict=True))
+    return stride if tuple(-(-side // stride) for side in source) == target else 0

@@ -1,7 +1,6 @@
 """Reference networks by name, at the input shape and class count of the data."""
 
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Layer, Linear, MaxPool, ReLU
@@ -52,27 +51,16 @@ REFERENCES: dict[str, Callable[[InputShape, int], Architecture]] = {
 }
 
 
-def find_network(name: str, input_shape: InputShape, classes: int) -> Architecture:
-    """Return the network that ``name`` means: a reference, or the path of an ``architecture.json``.
+def reference(name: str, input_shape: InputShape, classes: int) -> Architecture:
+    """Return a reference network by name.
 
     Raises:
-        UnknownNetworkError: No such reference or file, or it does not fit the data.
-        InvalidArchitectureError: The file is unreadable or not an architecture.
+        UnknownNetworkError: No such reference, or it does not fit the images.
     """
-    if name in REFERENCES:
-        try:
-            return REFERENCES[name](input_shape, classes)
-        except InvalidArchitectureError as error:
-            reason = f"{name} cannot take {input_shape} images: {error}"
-            raise UnknownNetworkError(reason) from error
-    if not name.endswith(".json"):
+    if name not in REFERENCES:
         raise UnknownNetworkError(f"unknown network {name!r}{nearest(name.lower(), REFERENCES)}")
-    if not Path(name).is_file():
-        raise UnknownNetworkError(f"network file {name} does not exist")
-    network = Architecture.load(Path(name))
-    if (network.input_shape, network.classes) != (input_shape, classes):
-        raise UnknownNetworkError(
-            f"{name} takes {network.input_shape} images and {network.classes} classes, "
-            f"the data has {input_shape} and {classes}"
-        )
-    return network
+    try:
+        return REFERENCES[name](input_shape, classes)
+    except InvalidArchitectureError as error:
+        reason = f"{name} cannot take {input_shape} images: {error}"
+        raise UnknownNetworkError(reason) from error

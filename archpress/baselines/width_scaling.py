@@ -1,9 +1,7 @@
 """Uniform thinning: the input network with all widths scaled by one factor."""
 
-from dataclasses import replace
-
+from archpress.architectures import widths
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.layers import Convolution, Layer, Linear
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
@@ -52,13 +50,5 @@ def thinned(network: Architecture, parameters: int) -> Architecture:
 
 def scaled(network: Architecture, factor: float) -> Architecture:
     """Return the network with every width but the number of classes multiplied by ``factor``."""
-    layers = [_scaled_layer(layer, factor) for layer in network.layers[:-1]]
-    return Architecture(network.input_shape, (*layers, network.layers[-1]))
-
-
-def _scaled_layer(layer: Layer, factor: float) -> Layer:
-    if isinstance(layer, Convolution):
-        return replace(layer, out_channels=max(1, int(layer.out_channels * factor)))
-    if isinstance(layer, Linear):
-        return replace(layer, out_features=max(1, int(layer.out_features * factor)))
-    return layer
+    groups = widths.width_groups(network)
+    return widths.scaled(network, groups, [factor] * len(groups))

@@ -9,6 +9,7 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution
+from archpress.architectures.simplification import simplify
 from archpress.compression.descent import Step
 from archpress.compression.objective import Objective
 from archpress.compression.repair import repair
@@ -20,7 +21,8 @@ class Candidate:
     """A decoded network and where it came from.
 
     Attributes:
-        architecture: The network.
+        architecture: The network in canonical form (`simplify`).
+        idle: Layers of the decoding that simplification took away.
         origin: Digest of the network that the descent started from.
         start: Number of that start; 0 is the input network.
         step: Steps taken from there.
@@ -32,6 +34,7 @@ class Candidate:
     """
 
     architecture: Architecture
+    idle: int
     origin: str
     start: int
     step: int
@@ -50,6 +53,7 @@ class Candidate:
             "step": self.step,
             "architecture": self.architecture.digest,
             "layers": len(self.architecture.layers),
+            "idle_layers": self.idle,
             "parameters": cost.parameters,
             "macs": cost.macs,
             "repairs": list(self.repairs),
@@ -63,7 +67,7 @@ class Candidate:
 def decode_path(
     steps: Iterable[Step], starts: Sequence[Architecture], objective: Objective
 ) -> list[Candidate]:
-    """Return the decoding of every start at every step; step 0 is the start re-read."""
+    """Return the simplified decodings of all starts at all steps; step 0 is the start re-read."""
     input_shape, classes = starts[0].input_shape, starts[0].classes
     target = objective.embedding.parameter_target
     path = []
@@ -71,10 +75,14 @@ def decode_path(
         tokens = objective.embedding.decode(step.embedding)
         counts = target.parameters(step.objective.parameters)
         for index, start in enumerate(starts):
-            architecture, rules = repair(tokens[index], input_shape, classes)
+            decoded, rules = repair(
+                tokens[index], input_shape, classes, objective.embedding.codec.kinds
+            )
+            architecture = simplify(decoded)
             path.append(
                 Candidate(
-                    architecture, start.digest, index, step.number, rules,
+                    architecture, len(decoded.layers) - len(architecture.layers),
+                    start.digest, index, step.number, rules,
                     float(step.objective.value[index]), float(step.objective.accuracy[index]),
                     float(counts[index]), step.stopped[index],
                 )

@@ -1,21 +1,22 @@
 """Final training of the input network and the finalists; the only reader of the test set."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.compression.selection import best
-from archpress.compression.task import CompressionTask, Resources
+from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
 from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.record import Label
-from archpress.evaluation.running import load_weights
+from archpress.evaluation.running import load_weights, save_weights
 from archpress.evaluation.scoring import accuracy
 from archpress.evaluation.sweep import evaluate, weights_path
 from archpress.files import write_json
@@ -29,7 +30,7 @@ class Finished:
         architecture: The network.
         validation_accuracy: One per seed, in [0, 1].
         test_accuracy: One per seed, in the same order.
-        epochs: Epochs of the final training.
+        epochs: Epochs of the final training; 0 where the network came trained.
         weights: State dicts as safetensors, one per seed.
         failed_seeds: Seeds whose training did not end; the accuracies are of the others.
     """
@@ -67,8 +68,8 @@ def finish(
 ) -> tuple[Finished, Finished]:
     """Train input network and finalists by the final recipe; return (input, chosen), tested.
 
-    The finalist with the best mean validation accuracy over seeds (by `selection.best`) is chosen;
-    no other finalist is ever tested.
+    An input network that came with weights is tested as it is. The finalist with the best mean
+    validation accuracy over seeds (by `selection.best`) is chosen; no other one is ever tested.
 
     Args:
         task: Gives network, final recipe, seeds and data.
@@ -83,12 +84,18 @@ def finish(
             "no candidate within the budget could be trained: raise the target, label more "
             "networks or widen the space"
         )
-    networks = [task.network, *(label.architecture for label in finalists)]
-    base, *trained = train_finally(networks, task, resources)
+    networks = [label.architecture for label in finalists]
+    if task.trained is None:
+        networks.append(task.network)
+    trained = train_finally(networks, task, resources)
     chosen = best(trained, task, 1)
     if not chosen:
         raise ArchpressError("no finalist could be trained by the final recipe; see the archive")
-    return read_test(base, task, resources), read_test(chosen[0], task, resources)
+    if task.trained is None:
+        base = read_test(trained[-1], task, resources)
+    else:
+        base = read_test_of_given(task.trained, task, resources)
+    return base, read_test(chosen[0], task, resources)
 
 
 def train_finally(
@@ -129,6 +136,31 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
         weights,
         len(label.evaluations) - len(runs),
     )
+
+
+def read_test_of_given(
+    given: TrainedNetwork, task: CompressionTask, resources: Resources
+) -> Finished:
+    """Score the input network with its own weights on the test set, once: the result is kept."""
+    model = build(task.network)
+    model.load_state_dict(given.weights)
+    key = f"given-{_digest(given.weights)}"
+    weights = resources.folder / "weights" / f"{key}.safetensors"
+    weights.parent.mkdir(exist_ok=True)
+    save_weights(model, weights)
+    known = resources.folder / "results" / f"test-{task.network.digest}.json"
+    scores = _known_scores(known)
+    if key not in scores:
+        scores[key] = accuracy(model, task.data.test, given.scaling)
+        write_json(known, scores)
+    return Finished(task.network, (given.validation_accuracy,), (scores[key],), 0, (weights,))
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _known_scores(path: Path) -> dict[str, float]:

@@ -1,15 +1,28 @@
 """Settings -> task: the data loaded, the network found, every amount made a number."""
 
+import math
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.references import find_network
-from archpress.architectures.spaces import SPACES, Limits, Space
+from archpress.architectures.building import build
+from archpress.architectures.spaces import (
+    BlocksSpace,
+    Limits,
+    NeighbourhoodSpace,
+    PaperSpace,
+    Space,
+)
 from archpress.compression.settings import RunSettings, read_amount
-from archpress.compression.task import Budget, CompressionTask
+from archpress.compression.task import Budget, CompressionTask, TrainedNetwork
 from archpress.embedding.tokens import to_tokens
-from archpress.errors import UnknownNetworkError
+from archpress.errors import SettingsError, UnknownNetworkError
+from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.datasets import DataSet, load
+from archpress.evaluation.scoring import accuracy
+from archpress.importing.networks import FoundNetwork, find_network
 
 
 def load_data(settings: RunSettings) -> DataSet:
@@ -36,21 +49,87 @@ def make_space(settings: RunSettings, network: Architecture) -> Space:
         read_amount(table.max_macs, cost.macs, "space.max_macs"),
         int(table.max_activation_megabytes * 1e6),
     )
-    return SPACES[table.name](network.input_shape, network.classes, limits)
+    shape, classes = network.input_shape, network.classes
+    if table.name == "paper":
+        return PaperSpace(shape, classes, limits)
+    if table.name == "neighbourhood":
+        return NeighbourhoodSpace(shape, classes, limits, network)
+    return BlocksSpace(shape, classes, limits, blocks=table.blocks)
+
+
+def find_input_network(settings: RunSettings, data: DataSet) -> FoundNetwork:
+    """Return the network of the settings, with its weights if it comes with any.
+
+    Raises:
+        UnknownNetworkError: It is not found or does not fit the data.
+        UnsupportedNetworkError: It cannot be expressed.
+    """
+    weights = Path(settings.trained.weights) if settings.trained.weights else None
+    return find_network(settings.network, data.input_shape, data.classes, weights)
+
+
+def trained_weights(
+    settings: RunSettings, data: DataSet, found: FoundNetwork
+) -> tuple[TrainedNetwork | None, str]:
+    """Return the weights that stand in place of training the input network, and why or why not.
+
+    Weights from a named file count as trained; others do where they are clearly better than chance
+    on the validation part.
+
+    Raises:
+        SettingsError: Those of a named file are not, or there is not one scale per channel.
+    """
+    if found.weights is None:
+        return None, ""
+    scaling = _scaling(settings, data)
+    model = build(found.architecture)
+    model.load_state_dict(found.weights)
+    score = accuracy(model, data.validation, scaling)
+    count = len(data.validation)
+    chance = float(data.validation.labels.bincount().max()) / count
+    has_learned = score > chance + 4 * math.sqrt(chance * (1 - chance) / count)
+    if has_learned:
+        trained = TrainedNetwork(found.weights, score, scaling)
+        return trained, f"its weights give {100 * score:.2f} % on validation and are kept"
+    at_chance = f"{100 * score:.2f} % on validation, no better than chance ({100 * chance:.2f} %)"
+    if found.given:
+        raise SettingsError(
+            f"the weights in {settings.trained.weights} give {at_chance}: say with mean and "
+            f"deviation how pixels were scaled when they were trained"
+        )
+    return None, f"its weights give {at_chance}: it is trained by the final recipe"
+
+
+def _scaling(settings: RunSettings, data: DataSet) -> tuple[Tensor, Tensor]:
+    table = settings.trained
+    if not table.mean:
+        return input_scaling(settings.final.resolve(), data)
+    if len(table.mean) != data.input_shape[0]:
+        raise SettingsError(
+            f"trained.mean has {len(table.mean)} numbers for {data.input_shape[0]} channels"
+        )
+    return torch.tensor(table.mean), torch.tensor(table.deviation)
 
 
 def prepare(
-    settings: RunSettings, data: DataSet, network: Architecture | None = None
+    settings: RunSettings, data: DataSet, found: FoundNetwork | None = None
 ) -> CompressionTask:
     """Return the task, checked: nothing expensive has happened yet.
 
+    Args:
+        settings: The run's settings.
+        data: The data set.
+        found: In place of the network that the settings name.
+
     Raises:
         UnknownNetworkError: The network is not found or does not fit the data.
-        SettingsError: An amount is not a number or a share.
+        UnsupportedNetworkError: It cannot be expressed.
+        SettingsError: An amount is not a number or a share, or weights have learned nothing.
         BudgetError: The target cannot be met.
         EmbeddingError: The network has a layer that the embedding cannot express.
     """
-    network = network or find_network(settings.network, data.input_shape, data.classes)
+    found = found or find_input_network(settings, data)
+    network = found.architecture
     if (network.input_shape, network.classes) != (data.input_shape, data.classes):
         raise UnknownNetworkError(
             f"the network takes {network.input_shape} images and {network.classes} classes, "
@@ -62,6 +141,7 @@ def prepare(
     )
     wants_budget = str(settings.search.target_parameters).strip() not in ("0", "0%")
     label, final = settings.label.resolve(), settings.final.resolve()
+    trained, why = trained_weights(settings, data, found)
     task = CompressionTask(
         network=network,
         data=data,
@@ -72,6 +152,8 @@ def prepare(
         final_recipe=final,
         finalists=settings.final.finalists,
         seed=settings.seed,
+        trained=trained,
+        notes=(*found.notes, *([why] if why else [])),
     )
     task.check()
     return task

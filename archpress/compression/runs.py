@@ -9,9 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
-from archpress.architectures.source_code import source_code
 from archpress.compression.finishing import Finished, input_scaling_of
 from archpress.compression.pipeline import Pipeline
 from archpress.compression.preparation import load_data, prepare
@@ -31,6 +29,8 @@ from archpress.evaluation.archive import Archive, open_existing
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import ProcessPool
 from archpress.evaluation.precision import Precision, choose_precision
+from archpress.exporting.folder import export
+from archpress.importing.networks import FoundNetwork
 
 Method = Callable[[CompressionTask, Resources], CompressionResult]
 
@@ -41,7 +41,7 @@ def compress_in(
     resume: bool = False,
     progress: Progress = silent,
     data: DataSet | None = None,
-    network: Architecture | None = None,
+    network: FoundNetwork | None = None,
     known: Path | None = None,
 ) -> CompressionResult:
     """Run the method in a folder, from the start or from where it was stopped.
@@ -65,10 +65,15 @@ def compress_in(
     with _opened(path, settings, resume, task, progress) as (folder, resources):
         if known is not None:
             adopt(known, resources)
+        folder.write_json(
+            "network.json",
+            {"name": settings.network, "trained": bool(task.trained), "notes": list(task.notes)},
+        )
         result = Pipeline(settings, task, resources, folder).compress()
         folder.write_json("results/base.json", result.base.to_json())
         folder.write_json("results/archpress.json", result.to_json())
-        write_product(folder, result.compressed, task)
+        onnx = None if settings.execution.onnx else False
+        write_product(folder, result.compressed, task, onnx)
         write_summary(folder)
     return result
 
@@ -98,7 +103,7 @@ def rival_in(
     method: Method,
     progress: Progress = silent,
     data: DataSet | None = None,
-    network: Architecture | None = None,
+    network: FoundNetwork | None = None,
 ) -> CompressionResult:
     """Run a rival in the folder of a finished run: same task, archive, labels and recipe.
 
@@ -194,14 +199,14 @@ def _settled_precision(
     return precision
 
 
-def write_product(folder: RunFolder, finished: Finished, task: CompressionTask) -> None:
-    """Write ``compressed/``: architecture, source and weights of the best seed on validation."""
-    from archpress.evaluation.running import save_weights
-
+def write_product(
+    folder: RunFolder, finished: Finished, task: CompressionTask, onnx: bool | None
+) -> None:
+    """Write ``compressed/``: the network's files, with the weights that validate best."""
     mean, deviation = input_scaling_of(task)
-    folder.write_json("compressed/architecture.json", finished.architecture.to_json())
-    folder.write_text("compressed/model.py", source_code(finished.architecture, mean, deviation))
-    save_weights(finished.model(), folder.path / "compressed" / "weights.safetensors")
+    export(
+        finished.architecture, finished.model(), folder.path / "compressed", mean, deviation, onnx
+    )
 
 
 def write_summary(folder: RunFolder) -> None:

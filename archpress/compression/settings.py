@@ -4,10 +4,11 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from archpress.architectures.spaces import BLOCKS
 from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.evaluation.precision import PrecisionChoice
@@ -31,13 +32,35 @@ class DataSettings(_Table):
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
 
 
+class TrainedSettings(_Table):
+    """``[trained]``: weights that the input network comes with, and what pixels they expect.
+
+    Attributes:
+        weights: A state dict as ``.safetensors`` or as ``torch.save`` wrote it; empty for none.
+        mean: Per channel, what is subtracted from pixels in [0, 1]; empty for the final recipe's.
+        deviation: Per channel, what they are then divided by.
+    """
+
+    weights: str = ""
+    mean: tuple[float, ...] = ()
+    deviation: tuple[Annotated[float, Field(gt=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if len(self.mean) != len(self.deviation):
+            raise ValueError("mean and deviation need one number per channel each")
+        return self
+
+
 class SpaceSettings(_Table):
     """``[space]``: what is sampled, how many networks are labelled, how large they may be.
 
-    Amounts in per cent are of the input network.
+    ``blocks`` are the kinds that the space of that name draws from. Amounts in per cent are of the
+    input network.
     """
 
-    name: Literal["paper", "blocks"] = "blocks"
+    name: Literal["paper", "blocks", "neighbourhood"] = "blocks"
+    blocks: tuple[str, ...] = BLOCKS
     networks: int = Field(default=160, ge=10)
     min_parameters: Amount = "0.5%"
     max_parameters: Amount = "100%"
@@ -117,10 +140,14 @@ class SearchSettings(_Table):
 
 
 class ExecutionSettings(_Table):
-    """``[execution]``: what changes how fast a run is, not what it means."""
+    """``[execution]``: what changes how fast a run is, not what it means.
+
+    ``onnx`` also writes ``compressed/model.onnx`` where the extra of that name is installed.
+    """
 
     workers: int = Field(default=0, ge=0)
     precision: PrecisionChoice = "auto"
+    onnx: bool = True
 
 
 class RunSettings(_Table):
@@ -128,6 +155,7 @@ class RunSettings(_Table):
 
     network: str
     seed: int = Field(default=0, ge=0)
+    trained: TrainedSettings = TrainedSettings()
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
     label: RecipeSettings = RecipeSettings(recipe="label-small")

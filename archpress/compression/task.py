@@ -1,8 +1,10 @@
 """CompressionTask: what every compression method is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.cost import Cost
@@ -61,6 +63,21 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class TrainedNetwork:
+    """Weights that the input network came with; it is evaluated with them, not trained again.
+
+    Attributes:
+        weights: A state dict of ``build(network)``.
+        validation_accuracy: In [0, 1].
+        scaling: Mean and standard deviation per channel that the weights expect of pixels.
+    """
+
+    weights: Mapping[str, Tensor]
+    validation_accuracy: float
+    scaling: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
 class CompressionTask:
     """One network to compress on one data set; shared by our method and its rivals.
 
@@ -74,6 +91,8 @@ class CompressionTask:
         final_recipe: How base and result are trained.
         finalists: How many candidates get the final training before one is chosen on validation.
         seed: Decides all randomness of a method.
+        trained: The input network's own weights; None where it is to be trained.
+        notes: What was found about the input network, in words.
     """
 
     network: Architecture
@@ -85,6 +104,8 @@ class CompressionTask:
     final_recipe: TrainingRecipe
     finalists: int
     seed: int
+    trained: TrainedNetwork | None = None
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse a budget that nothing, or the input network itself, meets.

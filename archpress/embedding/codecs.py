@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archpress.architectures.layers import PAPER_KINDS
 from archpress.embedding.tokens import FIELDS, RANGES, field_masks
 
 BINS_PER_OCTAVE = 8
@@ -19,10 +20,12 @@ class Codec(ABC):
     Attributes:
         inputs: Channels that :meth:`encode` makes.
         outputs: Channels that the decoder must give.
+        kinds: The layer kinds that a decoding may have are those with codes up to this one.
     """
 
     inputs: int
     outputs: int
+    kinds: int
 
     @abstractmethod
     def encode(self, tokens: Tensor) -> Tensor:
@@ -46,9 +49,11 @@ class ScaledFields(Codec):
     """
 
     inputs = outputs = len(FIELDS)
+    kinds = PAPER_KINDS
 
     def __init__(self, raw: bool = False) -> None:
-        self.ranges = torch.ones(len(FIELDS)) if raw else torch.tensor(RANGES).float()
+        ranges = torch.tensor((PAPER_KINDS, *RANGES[1:])).float()
+        self.ranges = torch.ones(len(FIELDS)) if raw else ranges
 
     def encode(self, tokens: Tensor) -> Tensor:
         return (tokens / self.ranges).transpose(1, 2)
@@ -75,17 +80,22 @@ class CategoricalFields(Codec):
     where the layer has them.
     """
 
+    kinds = RANGES[0]
+
     def __init__(self) -> None:
         self.widths = _width_bins()
-        self.sizes = (RANGES[0] + 1, RANGES[1] + 1, len(self.widths), RANGES[3] + 1, RANGES[4] + 1)
+        self.sizes = tuple(
+            len(self.widths) if name == "channels" else limit + 1
+            for name, limit in zip(FIELDS, RANGES, strict=True)
+        )
         self.outputs = sum(self.sizes)
         self.inputs = self.outputs + 1
 
     def _bins(self, tokens: Tensor) -> Tensor:
-        """Return tokens ``[B, T, 5]``, channels replaced by the nearest bin in log width."""
+        """Return tokens ``[B, T, F]``, channels replaced by the nearest bin in log width."""
         middles = (self.widths[1:].log() + self.widths[:-1].log()) / 2
         bins = torch.bucketize(tokens[..., 2].clamp_min(1).log(), middles)
-        return torch.cat([tokens[..., :2], bins[..., None], tokens[..., 3:5]], -1)
+        return torch.cat([tokens[..., :2], bins[..., None], tokens[..., 3:]], -1)
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Return one-hot fields, and log2 of the width over 12, as ``[B, inputs, T]``."""
@@ -97,7 +107,7 @@ class CategoricalFields(Codec):
     def decode(self, output: Tensor) -> Tensor:
         best = [logits.argmax(1) for logits in output.split(self.sizes, 1)]
         best[2] = self.widths[best[2]]
-        tokens = torch.stack([*best, torch.zeros_like(best[0])], -1)
+        tokens = torch.stack(best, -1)
         return tokens * field_masks(tokens)
 
     def loss(self, output: Tensor, tokens: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from archpress.errors import EmbeddingError
 from archpress.files import write_json, write_tensors
 
 FORMAT = "archpress.embedding"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class Prediction(NamedTuple):

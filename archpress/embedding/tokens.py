@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.layers import AveragePool, Convolution, Linear, MaxPool
+from archpress.architectures.batch_cost import OWN_WIDTH, WINDOWED
+from archpress.architectures.layers import KIND_BY_CODE
 from archpress.architectures.spaces import MAX_KERNEL, MAX_LAYERS, MAX_WIDTH
 from archpress.errors import EmbeddingError, InvalidArchitectureError
 
 FIELDS = ("type", "kernel", "channels", "stride", "padding", "skip")
 POSITIONS = MAX_LAYERS
-RANGES = (8, MAX_KERNEL, MAX_WIDTH, 10, 10, POSITIONS)
+RANGES = (len(KIND_BY_CODE), MAX_KERNEL, MAX_WIDTH, 10, 10, POSITIONS)
 """The largest value of each field; what appendix 9 draws from, and the canvas for the skip."""
 
 
@@ -48,10 +49,9 @@ def field_masks(tokens: Tensor) -> Tensor:
     The output channels of a kind that keeps its channels are derived, hence not its own.
     """
     kind = tokens[..., 0]
-    windowed = torch.isin(kind, torch.tensor([Convolution.code, MaxPool.code, AveragePool.code]))
-    widened = torch.isin(kind, torch.tensor([Convolution.code, Linear.code]))
-    never = torch.zeros_like(windowed)
-    return torch.stack([kind > 0, windowed, widened, windowed, windowed, never], -1)
+    windowed = torch.isin(kind, torch.tensor(WINDOWED))
+    widened = torch.isin(kind, torch.tensor(OWN_WIDTH))
+    return torch.stack([kind > 0, windowed, widened, windowed, windowed, kind > 0], -1)
 
 
 def used_rows(tokens: Tensor) -> list[list[int]]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.summary import COLUMNS, rows_of
 from archpress.errors import RunFolderError
 from archpress.files import read_json_lines
 
@@ -90,7 +91,9 @@ def files_table(folder: Path) -> Table:
     for name, what in (
         ("compressed/model.py", "the compressed network as PyTorch source"),
         ("compressed/weights.safetensors", "its trained weights"),
+        ("compressed/model.onnx", "both, for other runtimes"),
         ("compressed/architecture.json", "its layers, for archpress"),
+        ("compressed/README.md", "how to load them"),
         ("result.json", "all figures of this table"),
         ("archive.sqlite", "every network trained, for later runs"),
     ):
@@ -99,28 +102,33 @@ def files_table(folder: Path) -> Table:
     return table
 
 
+def network_notes(folder: Path) -> list[str]:
+    """Return what the run found out about its input network, in words."""
+    path = folder / "network.json"
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text())
+    return [f"input network: {note}" for note in record.get("notes", [])]
+
+
 def network_table(network: Architecture, name: str) -> Table:
-    """Return the layers of a network with output shape, parameters and MACs."""
+    """Return the layers of a network, projections too, with output shape, cost and share."""
     cost = network.cost
     table = Table(
         title=Text(
             f"{name}: {cost.parameters:,} parameters, {cost.macs:,} MACs, "
             f"{cost.activation_bytes / 1024:,.0f} KiB peak activations"
-        )
+        ),
+        show_edge=False,  # so that most layers fit a terminal of 80 columns
+        pad_edge=False,
     )
-    table.add_column("", justify="right")
-    table.add_column("layer")
-    for column in ("output", "parameters", "MACs"):
-        table.add_column(column, justify="right")
-    for index, layer in enumerate(network.layers):
-        shape = network.shapes[index]
-        table.add_row(
-            str(index),
-            layer.source(shape).removeprefix("nn."),
-            "x".join(map(str, network.shapes[index + 1])),
-            f"{layer.parameters(shape):,}",
-            f"{layer.macs(shape):,}",
-        )
+    index, layer, *figures = COLUMNS
+    table.add_column(index, justify="right", no_wrap=True)
+    table.add_column(layer)
+    for column in figures:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows_of(network):
+        table.add_row(*row.cells)
     return table
 
 

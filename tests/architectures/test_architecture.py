@@ -15,14 +15,28 @@ from archpress.architectures.layers import (
     AveragePool,
     BatchNorm,
     Convolution,
+    Dropout,
+    GlobalAveragePool,
     Layer,
+    LeakyReLU,
     Linear,
     MaxPool,
+    Projection,
     ReLU,
+    SqueezeExcite,
 )
 from archpress.architectures.spaces import Limits
 from archpress.errors import InvalidArchitectureError
-from tests.small_networks import ZOO, every_network, sampled_networks
+from tests.small_networks import (
+    ATTRIBUTES,
+    PLAIN,
+    SKIPS,
+    ZOO,
+    every_network,
+    networks_with_skips,
+    sampled_networks,
+    without_attributes,
+)
 
 SMALL = Architecture((1, 8, 8), (Convolution(4, 3, padding=1), ReLU(), MaxPool(2, 2), Linear(10)))
 SMALL_JSON = {
@@ -48,6 +62,11 @@ def altered(**changes: Any) -> dict[str, Any]:
     """The JSON of the small network with some entries changed; a value of ... removes one."""
     record = {**copy.deepcopy(SMALL_JSON), **changes}
     return {key: value for key, value in record.items() if value is not ...}
+
+
+def with_relu(relu: ReLU) -> Architecture:
+    """The small network with another second layer."""
+    return Architecture((1, 8, 8), (SMALL.layers[0], relu, *SMALL.layers[2:]))
 
 
 def test_an_architecture_is_immutable() -> None:
@@ -88,6 +107,23 @@ def test_the_digest_never_changes() -> None:
     """Archives are keyed by it: a new digest of an old network would lose its labels."""
     assert SMALL.digest == "b0615236c23702e2"
     assert ZOO["every kind"].digest == "7f3804c2f1aa39ca"
+    assert ZOO["nested skips"].digest == "0f02cc415049822a"
+    assert ZOO["every attribute"].digest == "9e223ecd3f5c9f96"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Dropout(rate=0), Dropout(rate=0.0)),
+        (LeakyReLU(negative_slope=1), LeakyReLU(negative_slope=1.0)),
+        (BatchNorm(eps=1), BatchNorm(eps=1.0)),
+        (ReLU(skip=1, projection=Projection(eps=1)), ReLU(skip=1, projection=Projection(eps=1.0))),
+    ],
+)
+def test_equal_networks_have_one_digest(one: Layer, other: Layer) -> None:
+    networks = [Architecture((1, 4, 4), (layer, Linear(3))) for layer in (one, other)]
+    assert networks[0] == networks[1]
+    assert networks[0].digest == networks[1].digest
 
 
 def test_the_digest_tells_every_difference() -> None:
@@ -101,6 +137,10 @@ def test_the_digest_tells_every_difference() -> None:
         Architecture((1, 8, 8), (Convolution(4, 3), *SMALL.layers[1:])),
         Architecture((1, 8, 8), (*SMALL.layers[:2], AveragePool(2, 2), Linear(10))),
         Architecture((1, 8, 8), (SMALL.layers[0], SMALL.layers[2], ReLU(), Linear(10))),
+        *map(with_relu, (ReLU(skip=1), ReLU(skip=2), ReLU(skip=2, projection=Projection(True)))),
+        with_relu(ReLU(skip=2, projection=Projection(eps=1e-4))),
+        Architecture((1, 8, 8), (*SMALL.layers[:-1], Linear(10, bias=False))),
+        Architecture((1, 8, 8), (*SMALL.layers[:-1], GlobalAveragePool())),
     ]
     assert len({variant.digest for variant in variants}) == len(set(variants)) == len(variants)
 
@@ -108,15 +148,47 @@ def test_the_digest_tells_every_difference() -> None:
 def test_shapes_hold_every_input_and_the_last_output() -> None:
     assert SMALL.shapes == ((1, 8, 8), (4, 8, 8), (4, 8, 8), (4, 4, 4), (10,))
     assert SMALL.classes == 10
+    pooled = ZOO["global pool last"]
+    assert pooled.shapes == ((3, 7, 5), (6, 3, 2), (6, 3, 2), (6,))
+    assert pooled.classes == 6
+
+
+def test_shortcuts_are_what_fits_each_skip() -> None:
+    assert SMALL.shortcuts == {}
+    halving = (Convolution(4, 1, 2, bias=False), BatchNorm())
+    assert ZOO["nested skips"].shortcuts == {3: (), 5: halving, 6: halving}
+    assert ZOO["skip with bias"].shortcuts == {
+        1: (Convolution(4, 1, 2, bias=True), BatchNorm()),
+        2: (Convolution(3, 1, bias=True),),
+    }
+    assert ZOO["skip without norm"].shortcuts == {
+        0: (Convolution(4, 1, bias=False),),
+        1: (Convolution(4, 1, bias=False), BatchNorm(eps=0.2)),
+    }
 
 
 def test_printed_it_shows_each_layer_and_its_output() -> None:
     lines = [" ".join(line.split()) for line in str(SMALL).splitlines()]
     assert lines == [
-        "0 nn.Conv2d(1, 4, 3, stride=1, padding=1) -> (4, 8, 8)",
+        "0 nn.Conv2d(1, 4, 3, padding=1) -> (4, 8, 8)",
         "1 nn.ReLU() -> (4, 8, 8)",
-        "2 nn.MaxPool2d(2, stride=2, padding=0) -> (4, 4, 4)",
+        "2 nn.MaxPool2d(2) -> (4, 4, 4)",
         "3 nn.Linear(64, 10) -> (10,)",
+    ]
+
+
+def test_printed_it_shows_what_a_skip_adds() -> None:
+    lines = [" ".join(line.split()) for line in str(ZOO["identity skip"]).splitlines()]
+    assert lines[2:5] == [
+        "2 nn.Conv2d(4, 4, 3, padding=1) -> (4, 8, 8)",
+        "3 nn.BatchNorm2d(4) -> (4, 8, 8) + output of 1",
+        "4 nn.ReLU() -> (4, 8, 8)",
+    ]
+    lines = [" ".join(line.split()) for line in str(ZOO["input added twice"]).splitlines()]
+    assert lines[:3] == [
+        "0 nn.Conv2d(2, 2, 3, padding=1) -> (2, 6, 6) + input",
+        "1 nn.ReLU() -> (2, 6, 6)",
+        "2 nn.Conv2d(2, 2, 1) -> (2, 6, 6) + input",
     ]
 
 
@@ -140,8 +212,36 @@ def test_printed_it_shows_each_layer_and_its_output() -> None:
             (Linear(16), ReLU(), MaxPool(1, 1), Linear(10)),
             r"layer 2 \(max_pool\) on input \(16,\): it needs channels and two sides",
         ),
-        ((Convolution(4, 3), ReLU()), "the last layer must be linear, not relu"),
-        ((), "the last layer must be linear, not nothing"),
+        (
+            (Linear(16), SqueezeExcite(4), Linear(10)),
+            r"layer 1 \(squeeze_excite\) on input \(16,\): it needs channels and two sides",
+        ),
+        (
+            (GlobalAveragePool(), GlobalAveragePool()),
+            r"layer 1 \(global_average_pool\) on input \(1,\): it needs channels and two sides",
+        ),
+        (
+            (Convolution(4, 3), ReLU(skip=3), Linear(10)),
+            r"layer 1 \(relu\) on input \(4, 6, 6\): its skip of 3 reaches before the network's",
+        ),
+        (
+            (Convolution(4, 3), ReLU(skip=2), Linear(10)),
+            r"layer 1 \(relu\) on input \(4, 6, 6\): its skip of 2 brings \(1, 8, 8\), which no "
+            r"1x1 convolution makes \(4, 6, 6\)",
+        ),
+        (
+            (Convolution(4, 3), Linear(10, skip=1)),
+            r"layer 1 \(linear\) on input \(4, 6, 6\): its skip of 1 brings \(4, 6, 6\), which no",
+        ),
+        (
+            (Linear(9), Linear(10, skip=1)),
+            r"layer 1 \(linear\) on input \(9,\): its skip of 1 brings \(9,\), which no",
+        ),
+        (
+            (Convolution(4, 3), ReLU()),
+            "the last layer must be linear or a global average pool, not relu",
+        ),
+        ((), "the last layer must be linear or a global average pool, not nothing"),
     ],
 )
 def test_an_invalid_sequence_is_refused_with_layer_input_and_reason(
@@ -170,7 +270,11 @@ def test_vectors_of_five_integers_need_no_skip() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ((9, 0, 0, 0, 0, 0), "layer 1: layer type 9 is unknown"),
+        ((18, 0, 0, 0, 0, 0), "layer 1: layer type 18 is unknown"),
+        ((17, 0, 0, 0, 0, 0), "layer 1: squeeze_excite has squeeze 0, expected at least 1"),
+        ((0, 0, 0, 0, 0, 0), "layer 1: layer type 0 is unknown"),
+        ((4, 0, 4, 0, 0, -1), "layer 1: relu has skip -1, expected at least 0"),
+        ((4, 0, 4, 0, 0, 3), r"layer 1 \(relu\) on input \(4, 8, 8\): its skip of 3 reaches"),
         ((2, 2, 4, 0, 0, 0), "layer 1: max_pool has stride 0, expected at least 1"),
         ((2, 2, 4, 1, 2, 0), "layer 1: max_pool has padding 2, expected 0 to 1"),
         ((1, 3, 0, 1, 0, 0), "layer 1: convolution has out_channels 0"),
@@ -182,28 +286,62 @@ def test_a_bad_vector_is_refused_with_its_place(row: tuple[int, ...], message: s
         Architecture.from_rows([SMALL_ROWS[0], row, SMALL_ROWS[-1]], (1, 8, 8))
 
 
-@every_network
-def test_rows_and_json_give_every_network_back(network: Architecture) -> None:
-    assert Architecture.from_rows(network.rows(), network.input_shape) == network
-    assert Architecture.from_json(json.loads(json.dumps(network.to_json()))) == network
-
-
-@settings(max_examples=150, deadline=None)
-@given(sampled_networks(Limits()))
-def test_rows_and_json_give_sampled_networks_back(network: Architecture) -> None:
+def assert_rows_and_json_give_back(network: Architecture) -> None:
     rows = network.rows()
     again = Architecture.from_rows(rows, network.input_shape)
-    assert again == network
+    assert again == without_attributes(network)
     assert again.rows() == rows
+    assert again.shapes == network.shapes
     assert len(rows) == len(network.layers) == len(network.shapes) - 1
+    assert [row[5] for row in rows] == [layer.skip for layer in network.layers]
     from_json = Architecture.from_json(json.loads(json.dumps(network.to_json())))
     assert from_json == network
     assert from_json.digest == network.digest
 
 
+@every_network
+def test_rows_and_json_give_every_network_back(network: Architecture) -> None:
+    assert_rows_and_json_give_back(network)
+
+
+@pytest.mark.parametrize("network", (PLAIN | SKIPS).values(), ids=PLAIN | SKIPS)
+def test_rows_say_everything_but_attributes(network: Architecture) -> None:
+    assert Architecture.from_rows(network.rows(), network.input_shape) == network
+
+
+@pytest.mark.parametrize("network", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_rows_do_not_say_attributes(network: Architecture) -> None:
+    assert Architecture.from_rows(network.rows(), network.input_shape) != network
+
+
+@settings(max_examples=150, deadline=None)
+@given(sampled_networks(Limits()))
+def test_rows_and_json_give_sampled_networks_back(network: Architecture) -> None:
+    assert_rows_and_json_give_back(network)
+    assert Architecture.from_rows(network.rows(), network.input_shape) == network
+
+
+@settings(max_examples=150, deadline=None)
+@given(networks_with_skips())
+def test_rows_and_json_give_networks_with_skips_back(network: Architecture) -> None:
+    assert_rows_and_json_give_back(network)
+    assert pickle.loads(pickle.dumps(network)) == network
+
+
 def test_the_json_is_as_it_always_was() -> None:
     assert SMALL.to_json() == SMALL_JSON
     assert Architecture.from_json(SMALL_JSON) == SMALL
+
+
+def test_the_json_of_a_skip_is_a_field_of_its_layer() -> None:
+    record = ZOO["skip without norm"].to_json()
+    assert [sorted(layer) for layer in record["layers"]] == [
+        ["bias", "kernel", "kind", "out_channels", "padding", "projection", "skip", "stride"],
+        ["eps", "kind", "projection", "skip"],
+        ["kind"],
+    ]
+    assert record["layers"][1]["skip"] == 2
+    assert record["layers"][0]["projection"] == {"bias": False, "batch_norm": False, "eps": 1e-5}
 
 
 @pytest.mark.parametrize("version", [0, 2, 99, "1", None])
@@ -231,10 +369,17 @@ def test_another_format_version_is_refused(version: Any) -> None:
         (altered(layers=None), "incomplete or of wrong types: TypeError"),
         (altered(layers=[8]), "incomplete or of wrong types: TypeError"),
         (altered(layers=["relu"]), "incomplete or of wrong types: ValueError"),
-        (altered(layers=[]), "the last layer must be linear, not nothing"),
+        (altered(layers=[]), "the last layer must be linear or a global average pool, not nothing"),
         (altered(layers=[{"kind": "relu"}, {"kind": "attention"}]), "layer 1: .*'attention'"),
         (altered(layers=[{"kind": "linear", "out_features": 0}]), "layer 0: linear has"),
-        (altered(layers=[{"kind": "linear", "out_features": 2.5}]), "layer 0: linear takes whole"),
+        (
+            altered(layers=[{"kind": "linear", "out_features": 2.5}]),
+            "layer 0: linear has out_features 2.5, expected a whole number",
+        ),
+        (
+            altered(layers=[{"kind": "linear", "out_features": 2, "skip": 2}]),
+            r"layer 0 \(linear\) on input \(1, 8, 8\): its skip of 2 reaches before",
+        ),
         (altered(layers=[{"kind": "linear"}]), "layer 0: linear does not have these fields"),
     ],
 )

@@ -1,5 +1,8 @@
 """Building: the module is what the architecture says, and randomness is an argument."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +10,25 @@ from torch import nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
-from archpress.architectures.layers import BatchNorm, Convolution, Linear, ReLU
-from tests.small_networks import ZOO, every_network, images_for, sampled_networks
+from archpress.architectures.layers import (
+    BatchNorm,
+    Convolution,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+    ReLU,
+    Shape,
+    Tanh,
+)
+from archpress.architectures.segments import layer_prefixes, shortcut_prefixes
+from tests.small_networks import (
+    ZOO,
+    every_network,
+    images_for,
+    networks_with_skips,
+    outputs_one_by_one,
+    sampled_networks,
+)
 
 EVERY_KIND = ZOO["every kind"]
 
@@ -26,23 +46,92 @@ def test_the_output_is_one_row_of_logits_per_image(network: Architecture) -> Non
         assert output.isfinite().all()
 
 
+def assert_layers_and_skips_are_those_stated(network: Architecture) -> None:
+    model, images = build(network, seed=0).eval(), images_for(network, count=2)
+    with torch.no_grad():
+        outputs = outputs_one_by_one(network, model, images)
+        assert tuple(tuple(output.shape[1:]) for output in outputs) == network.shapes
+        assert torch.equal(model(images), outputs[-1])
+    assert sum(p.numel() for p in model.parameters()) == network.cost.parameters
+
+
 @every_network
-def test_every_layer_gives_the_stated_shape(network: Architecture) -> None:
-    outputs: list[tuple[int, ...]] = []
-    model = build(network, seed=0).eval()
-    for module in model:
-        if not isinstance(module, nn.Flatten):
-            module.register_forward_hook(lambda _, __, output: outputs.append(output.shape[1:]))
-    model(images_for(network, count=2))
-    assert tuple(map(tuple, outputs)) == network.shapes[1:]
+def test_every_layer_gives_the_stated_shape_and_adds_the_stated_skip(network: Architecture) -> None:
+    assert_layers_and_skips_are_those_stated(network)
 
 
 @settings(max_examples=25, deadline=None)
 @given(sampled_networks())
 def test_sampled_networks_build_and_run(network: Architecture) -> None:
-    model = build(network, seed=0).eval()
-    assert sum(p.numel() for p in model.parameters()) == network.cost.parameters
-    assert model(images_for(network, count=2)).shape == (2, network.classes)
+    assert_layers_and_skips_are_those_stated(network)
+
+
+@settings(max_examples=80, deadline=None)
+@given(networks_with_skips())
+def test_networks_with_skips_build_and_run(network: Architecture) -> None:
+    assert_layers_and_skips_are_those_stated(network)
+    assert_prefixes_find_all_weights(network)
+
+
+def test_a_skip_adds_the_earlier_output_to_the_layers_own() -> None:
+    images = images_for(ZOO["skip of one"])
+    network = Architecture((2, 4, 4), (Tanh(skip=1), GlobalAveragePool()))
+    expected = (images.tanh() + images).mean((2, 3))
+    assert torch.allclose(build(network)(images), expected, atol=1e-6)
+    twice = Architecture((2, 4, 4), (Tanh(), ReLU(skip=1), Tanh(skip=3), GlobalAveragePool()))
+    first = images.tanh()
+    expected = ((first.relu() + first).tanh() + images).mean((2, 3))
+    assert torch.allclose(build(twice)(images), expected, atol=1e-6)
+
+
+def test_a_projected_skip_adds_the_fitted_output() -> None:
+    network = Architecture((2, 4, 4), (Convolution(3, 3, 2, 1, skip=1), GlobalAveragePool()))
+    model, images = build(network, seed=0).eval(), images_for(network)
+    own, fitting = model.get_submodule("block1"), model.get_submodule("shortcut1")
+    assert [type(module) for module in fitting.children()] == [nn.Conv2d, nn.BatchNorm2d]
+    with torch.no_grad():
+        expected = (own(images) + fitting(images)).mean((2, 3))
+        assert torch.allclose(model(images), expected, atol=1e-6)
+        assert (fitting(images).abs().sum() > 0) and (own(images).abs().sum() > 0)
+
+
+def weights_of(layer: Layer, shape: Shape) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in layer.module(shape).state_dict().items()}
+
+
+def assert_prefixes_find_all_weights(network: Architecture) -> None:
+    found = {name: value.shape for name, value in build(network).state_dict().items()}
+    expected: dict[str, torch.Size] = {}
+    prefixes, fittings = layer_prefixes(network), shortcut_prefixes(network)
+    for layer, shape, prefix in zip(network.layers, network.shapes, prefixes, strict=False):
+        expected |= {prefix + name: size for name, size in weights_of(layer, shape).items()}
+    assert set(fittings) == {index for index, made in network.shortcuts.items() if made}
+    for index, names in fittings.items():
+        shape = network.shapes[index + 1 - network.layers[index].skip]
+        for layer, prefix in zip(network.shortcuts[index], names, strict=True):
+            expected |= {prefix + name: size for name, size in weights_of(layer, shape).items()}
+            shape = layer.output_shape(shape)
+    assert len(prefixes) == len(network.layers)
+    assert found == expected
+
+
+@every_network
+def test_the_prefixes_find_the_weights_of_every_layer_and_shortcut(network: Architecture) -> None:
+    assert_prefixes_find_all_weights(network)
+
+
+def test_a_network_is_cut_into_blocks_where_skips_begin_and_end() -> None:
+    def names(network: Architecture) -> list[str]:
+        return [name for name, _ in build(network).named_children()]
+
+    assert names(ZOO["digits-cnn"]) == ["block1"]
+    assert names(ZOO["identity skip"]) == ["block1", "block2", "block3"]
+    assert names(ZOO["projected skip"]) == ["block1", "block2", "shortcut2", "block3"]
+    assert [len(list(part.children())) for part in build(ZOO["identity skip"]).children()] == [
+        2,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -60,12 +149,16 @@ def test_sampled_networks_build_and_run(network: Architecture) -> None:
             Architecture((1, 8, 8), (BatchNorm(), Linear(9), Linear(10))),
             [nn.BatchNorm2d, nn.Flatten, nn.Linear, nn.Linear],
         ),
+        (
+            Architecture((1, 8, 8), (GlobalAveragePool(), Linear(9), Linear(10))),
+            [nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear, nn.Linear],
+        ),
     ],
 )
-def test_one_flatten_precedes_the_first_linear(
+def test_one_flatten_precedes_the_first_flat_output(
     network: Architecture, kinds: list[type[nn.Module]]
 ) -> None:
-    assert [type(module) for module in build(network)] == kinds
+    assert [type(module) for module in build(network).get_submodule("block1").children()] == kinds
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before() -> None:
@@ -109,3 +202,19 @@ def test_two_builds_share_no_weights() -> None:
     with torch.no_grad():
         next(first.parameters()).zero_()
     assert not same_weights(first, second)
+
+
+@every_network
+def test_a_copy_and_a_pickle_of_a_model_give_its_outputs_and_share_nothing(
+    network: Architecture,
+) -> None:
+    model, images = build(network, seed=3).eval(), images_for(network, count=2)
+    with torch.no_grad():
+        expected = model(images)
+        copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        for other in copies:
+            assert torch.equal(other(images), expected)
+            assert same_weights(other, model)
+            for parameter in other.parameters():
+                parameter.add_(1)
+        assert torch.equal(model(images), expected)

@@ -1,24 +1,22 @@
 """The reference networks have the paper's sizes, and names lead to networks."""
 
-import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
-from archpress.architectures.layers import Convolution, Linear, MaxPool
+from archpress.architectures.layers import Convolution, MaxPool
 from archpress.architectures.references import (
     REFERENCES,
     conv7,
     conv10,
     digits_cnn,
-    find_network,
     plain,
+    reference,
 )
-from archpress.errors import InvalidArchitectureError, UnknownNetworkError
+from archpress.errors import UnknownNetworkError
 
 
 @pytest.mark.parametrize(
@@ -68,15 +66,15 @@ def test_plain_counts_blocks_from_one() -> None:
 def test_a_name_gives_the_reference_at_the_shape_of_the_data(
     name: str, shape: tuple[int, int, int], classes: int
 ) -> None:
-    network = find_network(name, shape, classes)
+    network = reference(name, shape, classes)
     assert network == REFERENCES[name](shape, classes)
     assert (network.input_shape, network.classes) == (shape, classes)
 
 
 def test_the_names_mean_different_networks() -> None:
-    assert find_network("conv7", (1, 28, 28), 10) == conv7()
-    assert find_network("conv10", (3, 32, 32), 10) == conv10()
-    assert find_network("digits-cnn", (1, 8, 8), 10) == digits_cnn()
+    assert reference("conv7", (1, 28, 28), 10) == conv7()
+    assert reference("conv10", (3, 32, 32), 10) == conv10()
+    assert reference("digits-cnn", (1, 8, 8), 10) == digits_cnn()
 
 
 @pytest.mark.parametrize(
@@ -91,46 +89,10 @@ def test_the_names_mean_different_networks() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
     message = re.escape(f"unknown network '{name}'; {hint}")
     with pytest.raises(UnknownNetworkError, match=message):
-        find_network(name, (1, 28, 28), 10)
+        reference(name, (1, 28, 28), 10)
 
 
 def test_a_reference_that_the_images_are_too_small_for_is_refused() -> None:
     message = r"conv10 cannot take \(1, 8, 8\) images: layer 27 \(max_pool\) on input \(768, 1, 1\)"
     with pytest.raises(UnknownNetworkError, match=message):
-        find_network("conv10", (1, 8, 8), 10)
-
-
-@pytest.fixture
-def network_file(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.json"
-    network = Architecture((1, 8, 8), (Convolution(4, 3), Linear(10)))
-    path.write_text(json.dumps(network.to_json()))
-    return path
-
-
-def test_a_path_gives_the_network_of_the_file(network_file: Path) -> None:
-    network = find_network(str(network_file), (1, 8, 8), 10)
-    assert network == Architecture((1, 8, 8), (Convolution(4, 3), Linear(10)))
-
-
-def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "absent.json"
-    with pytest.raises(UnknownNetworkError, match=f"network file {re.escape(str(path))} does not"):
-        find_network(str(path), (1, 8, 8), 10)
-
-
-@pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((1, 8, 8), 100)])
-def test_a_file_for_other_data_is_refused_with_both_sides(
-    network_file: Path, shape: tuple[int, int, int], classes: int
-) -> None:
-    message = re.escape(
-        f"takes (1, 8, 8) images and 10 classes, the data has {shape} and {classes}"
-    )
-    with pytest.raises(UnknownNetworkError, match=message):
-        find_network(str(network_file), shape, classes)
-
-
-def test_a_damaged_file_is_refused_as_such(network_file: Path) -> None:
-    network_file.write_text("{")
-    with pytest.raises(InvalidArchitectureError, match=r"mine\.json is not readable JSON"):
-        find_network(str(network_file), (1, 8, 8), 10)
+        reference("conv10", (1, 8, 8), 10)

@@ -8,6 +8,7 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Layer, Linear, ReLU
+from archpress.architectures.simplification import simplify
 from archpress.architectures.spaces import Limits
 from archpress.compression.candidates import (
     Candidate,
@@ -29,7 +30,7 @@ def objective_on(name: str = "default") -> Objective:
 
 
 def candidate(architecture: Architecture, step: int = 0, objective: float = 0.0) -> Candidate:
-    return Candidate(architecture, "origin", 0, step, (), objective, 0.5, 1_000.0, "")
+    return Candidate(architecture, 0, "origin", 0, step, (), objective, 0.5, 1_000.0, "")
 
 
 def ranked(architectures: Sequence[Architecture], task: CompressionTask) -> list[Architecture]:
@@ -60,7 +61,9 @@ def test_every_start_is_decoded_at_every_step(fitted: Objective) -> None:
         step = steps[found.step]
         tokens = fitted.embedding.decode(step.embedding)[found.start]
         expected = repair(tokens, (1, 8, 8), 10)
-        assert (found.architecture, found.repairs) == expected
+        assert found.repairs == expected.rules
+        assert found.architecture == simplify(expected.architecture)
+        assert found.idle == len(expected.architecture.layers) - len(found.architecture.layers)
         assert found.origin == starts[found.start].digest
         assert found.objective == float(step.objective.value[found.start])
         assert found.predicted_accuracy == float(step.objective.accuracy[found.start])
@@ -75,7 +78,7 @@ def test_a_candidate_is_recorded_with_its_exact_cost() -> None:
     expected = {
         "start": 0, "origin": "origin", "step": 2, "objective": 0.25,
         "architecture": network_of(3).digest, "layers": 4,
-        "parameters": 652 * 3 + 10, "macs": 3 * 64 * 9 + 10 * 3 * 64,
+        "idle_layers": 0, "parameters": 652 * 3 + 10, "macs": 3 * 64 * 9 + 10 * 3 * 64,
         "repairs": [], "predicted_accuracy": 0.5, "predicted_parameters": 1_000.0, "stopped": "",
     }  # fmt: skip
     assert record == expected

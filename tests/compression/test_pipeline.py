@@ -37,7 +37,7 @@ def pipeline(archive: Archive, task: CompressionTask | None = None, **flags: obj
 
 
 def candidate(network: Architecture, step: int = 0, start: int = 0) -> Candidate:
-    return Candidate(network, "origin", start, step, (), 0.0, 0.5, 1_000.0, "")
+    return Candidate(network, 0, "origin", start, step, (), 0.0, 0.5, 1_000.0, "")
 
 
 def test_the_best_new_candidates_are_labelled(archive: Archive) -> None:

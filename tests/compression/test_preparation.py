@@ -19,6 +19,7 @@ from archpress.errors import (
     SettingsError,
     UnknownNetworkError,
 )
+from archpress.importing.networks import FoundNetwork
 from tests.compression.tasks import tiny_data
 
 SIZE, SMALLEST = 75_626, 22
@@ -26,7 +27,8 @@ SIZE, SMALLEST = 75_626, 22
 
 def prepared(architecture: Architecture | None = None, **flags: object) -> CompressionTask:
     dotted = {name.replace("__", "."): value for name, value in flags.items()}
-    return prepare(load_settings("demo", flags=dotted), tiny_data(), architecture)
+    found = FoundNetwork(architecture) if architecture else None
+    return prepare(load_settings("demo", flags=dotted), tiny_data(), found)
 
 
 def test_every_amount_becomes_a_number_of_the_input_network() -> None:

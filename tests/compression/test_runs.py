@@ -35,15 +35,15 @@ BUDGET = 75_626 * 30 // 100
 TINY = {
     "network": "digits-cnn",
     "data.name": "digits",
-    "space.networks": 10,
+    "space.networks": 10, "space.blocks": ["plain"],
     "label.epochs": 1, "label.images": 128, "label.seeds": 1,
     "embedding.size": 8, "embedding.channels": 8, "embedding.hidden": 16,
     "embedding.iterations": 60, "embedding.batch_size": 16, "embedding.unlabelled": 30,
     "embedding.learning_rate": 0.006,
     "search.target_parameters": "30%", "search.steps": 6, "search.starts": 3,
     "search.candidates": 3, "search.rounds": 2, "search.fine_tune_iterations": 5,
-    "final.epochs": 1, "final.images": 256, "final.seeds": 2, "final.finalists": 2,
-    "execution.workers": 1, "execution.precision": "float32",
+    "final.epochs": 3, "final.images": 512, "final.seeds": 2, "final.finalists": 2,
+    "execution.workers": 1, "execution.precision": "float32", "execution.onnx": False,
 }  # fmt: skip
 PAPER = {
     **TINY,
@@ -151,10 +151,10 @@ def test_a_run_leaves_every_promised_file(run: Run) -> None:
         "run.toml", "run.lock", "environment.json", "ledger.jsonl", "sampling.json",
         "architectures.jsonl", "archive.sqlite", "embedding.json", "embedding.safetensors",
         "fit.jsonl", "descent.jsonl", "refused.json", "candidates.jsonl", "path.jsonl",
-        "weights", "results", "result.json", "compressed",
+        "weights", "results", "result.json", "compressed", "network.json",
     }  # fmt: skip
     names = {path.name for path in (run.path / "compressed").iterdir()}
-    assert names == {"architecture.json", "model.py", "weights.safetensors"}
+    assert names == {"architecture.json", "model.py", "weights.safetensors", "README.md"}
     assert not list(run.path.rglob("*.part"))
 
 
@@ -170,7 +170,7 @@ def test_result_json_has_the_documented_form(run: Run) -> None:
         part = record[side]
         assert part["parameters"] == architecture.cost.parameters
         assert part["macs"] == architecture.cost.macs
-        assert part["final_epochs"] == 1
+        assert part["final_epochs"] == TINY["final.epochs"]
         assert len(part["test_accuracy"]) == len(part["validation_accuracy"]) == 2
         assert all(0 <= a <= 1 for a in (*part["test_accuracy"], *part["validation_accuracy"]))
         assert Architecture.from_json(part["architecture"]) == architecture
@@ -215,7 +215,7 @@ def test_the_product_gives_the_same_outputs_without_archpress(run: Run) -> None:
     assert "archpress" not in source
     namespace: dict[str, Any] = {}
     exec(compile(source, "model.py", "exec"), namespace)
-    model = namespace["make_model"]()
+    model = namespace["Network"]()
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -427,7 +427,7 @@ def test_rivals_keep_to_the_budget_and_stand_beside_the_result(
     assert list(rivals) == ["random_search", "width_scaling"]
     for rival in rivals.values():
         assert rival["parameters"] <= BUDGET
-        assert rival["final_epochs"] == 1
+        assert rival["final_epochs"] == TINY["final.epochs"]
         assert len(rival["test_accuracy"]) == 2
     assert rivals["width_scaling"]["labels"] == rivals["width_scaling"]["label_epochs"] == 0
     assert 14 <= rivals["random_search"]["labels"] <= 10 + 2 * 3, "as many as ours may label"

@@ -18,10 +18,10 @@ from archpress.architectures.layers import (
 from archpress.embedding.codecs import CategoricalFields, Codec, ScaledFields, make_codec
 from archpress.embedding.tokens import field_masks, to_tokens
 from tests.embedding.tiny import blocks
-from tests.small_networks import generator, sampled_networks
+from tests.small_networks import ZOO, generator, networks_with_skips, sampled_networks
 
 CATEGORICAL = CategoricalFields()
-ROWS = {"type": 0, "kernel": 1, "channels": 2, "stride": 3, "padding": 4}
+ROWS = {"type": 0, "kernel": 1, "channels": 2, "stride": 3, "padding": 4, "skip": 5}
 NETWORK = Architecture(
     (1, 8, 8), (Convolution(16, 3, 1, 1), BatchNorm(), ReLU(), MaxPool(2, 2), Linear(10))
 )
@@ -34,14 +34,15 @@ def perfect(tokens: Tensor, confidence: float = 50.0) -> Tensor:
 
 def logits_of(output: Tensor, field: str) -> Tensor:
     """The part ``[B, categories, T]`` of an output that is about one field; a view."""
-    return output.split(CATEGORICAL.sizes, 1)[ROWS[field]]
+    part: Tensor = output.split(CATEGORICAL.sizes, 1)[ROWS[field]]
+    return part
 
 
 # ------------------------------------------------------------------ categorical
 
 
 @settings(max_examples=40, deadline=None)
-@given(sampled_networks())
+@given(sampled_networks() | networks_with_skips())
 def test_categories_restore_every_field_and_widths_within_6_per_cent(network: Architecture) -> None:
     tokens = to_tokens([network])
     own = tokens * field_masks(tokens)
@@ -72,10 +73,22 @@ def test_the_encoder_is_shown_one_hot_fields_and_the_logarithm_of_the_width() ->
     for part in x[:, :-1].split(CATEGORICAL.sizes, 1):
         assert torch.equal(part.sum(1), torch.ones(1, 64))
         assert set(part.unique().tolist()) == {0.0, 1.0}
-    assert torch.equal(x[0, :9].argmax(0), tokens[0, :, 0])
+    assert CATEGORICAL.sizes == (18, 11, 80, 11, 11, 65)
+    assert torch.equal(x[0, :18].argmax(0), tokens[0, :, 0])
     widths = [16, 16, 16, 16, 10]
     expected = [math.log2(width) / 12 for width in widths] + [0.0] * 59
     assert x[0, -1].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["nested skips", "skip of flat features", "long skip"])
+def test_skips_are_shown_one_hot_and_read_back(name: str) -> None:
+    tokens = to_tokens([ZOO[name]])
+    skips = [layer.skip for layer in ZOO[name].layers]
+    assert logits_of(CATEGORICAL.encode(tokens)[:, :-1], "skip")[0].argmax(0).tolist() == [
+        *skips,
+        *[0] * (64 - len(skips)),
+    ]
+    assert CATEGORICAL.decode(perfect(tokens))[0, :, 5].tolist()[: len(skips)] == skips
 
 
 def test_derived_fields_decode_to_zero() -> None:
@@ -97,7 +110,8 @@ def test_an_undecided_output_costs_the_logarithm_of_the_choices() -> None:
     """In use are five layers and the padding that ends them; only own fields count."""
     output = torch.zeros(1, CATEGORICAL.outputs, 64)
     windows, widths = 2, 2
-    expected = 6 * math.log(9) + windows * (3 * math.log(11)) + widths * math.log(80)
+    expected = 6 * math.log(18) + windows * (3 * math.log(11)) + widths * math.log(80)
+    expected += 5 * math.log(65)
     loss = CATEGORICAL.loss(output, to_tokens([NETWORK]))
     assert float(loss) == pytest.approx(expected / 6, rel=1e-6)
 
@@ -126,6 +140,9 @@ def test_the_loss_of_a_batch_is_a_mean_over_all_positions_in_use() -> None:
         (4, "channels", True),
         (4, "stride", False),
         (3, "padding", True),
+        (0, "skip", True),
+        (4, "skip", True),
+        (5, "skip", False),
     ],
 )
 def test_only_own_fields_up_to_the_end_count(position: int, field: str, counts: bool) -> None:
@@ -140,7 +157,7 @@ def test_only_own_fields_up_to_the_end_count(position: int, field: str, counts: 
 def test_a_network_that_fills_the_canvas_has_no_end_to_predict() -> None:
     full = Architecture((1, 8, 8), (*[ReLU()] * 63, Linear(10)))
     output = torch.zeros(1, CATEGORICAL.outputs, 64)
-    expected = math.log(9) + math.log(80) / 64
+    expected = math.log(18) + math.log(65) + math.log(80) / 64
     assert float(CATEGORICAL.loss(output, to_tokens([full]))) == pytest.approx(expected, rel=1e-5)
 
 
@@ -149,7 +166,7 @@ def test_a_network_that_fills_the_canvas_has_no_end_to_predict() -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 @settings(max_examples=40, deadline=None)
-@given(network=sampled_networks())
+@given(network=sampled_networks() | networks_with_skips())
 def test_scaled_fields_are_read_back_exactly(raw: bool, network: Architecture) -> None:
     codec, tokens = ScaledFields(raw), to_tokens([network])
     x = codec.encode(tokens)
@@ -200,12 +217,19 @@ def test_gradients_of_the_decoder_loss_match_finite_differences(name: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "kind", "channels"),
-    [("categorical", CategoricalFields, 9 + 11 + 80 + 11 + 11), ("scaled", ScaledFields, 6)],
+    [("categorical", CategoricalFields, 18 + 11 + 80 + 11 + 11 + 65), ("scaled", ScaledFields, 6)],
 )
 def test_a_codec_is_found_by_name(name: str, kind: type[Codec], channels: int) -> None:
     codec = make_codec(name)
     assert isinstance(codec, kind)
     assert codec.outputs == channels
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("categorical", 17), ("scaled", 8), ("raw", 8)])
+def test_the_papers_codecs_know_the_papers_kinds_and_the_default_one_all(
+    name: str, kinds: int
+) -> None:
+    assert make_codec(name).kinds == kinds
 
 
 def test_only_the_raw_codec_leaves_the_channels_as_they_are() -> None:

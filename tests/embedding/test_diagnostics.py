@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -53,7 +54,7 @@ class Oracle:
         )
 
 
-def figures(accuracy: tuple[float, ...] = TRUE, **changes: object) -> dict:
+def figures(accuracy: tuple[float, ...] = TRUE, **changes: object) -> dict[str, Any]:
     oracle = Oracle(torch.tensor(accuracy), **changes)  # type: ignore[arg-type]
     return diagnose(oracle, HELD_OUT)  # type: ignore[arg-type]
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -224,7 +225,7 @@ def test_a_finished_fit_takes_no_further_step(examples: list[Example], tmp_path:
     assert same_weights(again.run(), first)
 
 
-def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
+def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
     with safe_open(path, "pt") as file:
         metadata = dict(file.metadata())
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -280,8 +281,10 @@ def loss_on(embedding: Embedding, examples: list[Example]) -> float:
         return float(fitting.batch_losses(embedding, data, targets, everything).total)
 
 
-@every_configuration
-def test_fine_tuning_lowers_the_loss_on_new_labels(name: str, examples: list[Example]) -> None:
+@pytest.mark.parametrize(("name", "share"), [("default", 0.7), ("paper", 0.97)])
+def test_fine_tuning_lowers_the_loss_on_new_labels(
+    name: str, share: float, examples: list[Example]
+) -> None:
     embedding = Fit(examples, CONFIGURATIONS[name], 0).run()
     new = [Example(e.architecture, 1.0) for e in labelled(10, seed=3)]
     before = loss_on(embedding, new)
@@ -289,7 +292,7 @@ def test_fine_tuning_lowers_the_loss_on_new_labels(name: str, examples: list[Exa
     tuned = fine_tune(embedding, new, iterations=20, learning_rate=0.003)
     assert tuned is embedding
     assert not tuned.training
-    assert loss_on(tuned, new) < 0.95 * before
+    assert loss_on(tuned, new) < share * before
     for key, value in statistics.items():
         assert torch.equal(tuned.state_dict()[key], value)
 

@@ -7,12 +7,15 @@ from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import (
+    KIND_BY_CODE,
     AveragePool,
     Convolution,
+    GlobalAveragePool,
     Layer,
     Linear,
     MaxPool,
     ReLU,
+    SqueezeExcite,
 )
 from archpress.embedding.tokens import (
     FIELDS,
@@ -24,7 +27,14 @@ from archpress.embedding.tokens import (
     used_rows,
 )
 from archpress.errors import EmbeddingError, InvalidArchitectureError
-from tests.small_networks import ZOO, every_network, sampled_networks
+from tests.small_networks import (
+    ATTRIBUTES,
+    ZOO,
+    every_network,
+    networks_with_skips,
+    sampled_networks,
+    without_attributes,
+)
 
 
 def network_of(*layers: Layer, side: int = 20) -> Architecture:
@@ -39,12 +49,13 @@ def tokens_of(*rows: tuple[int, ...]) -> Tensor:
 
 
 @settings(max_examples=60, deadline=None)
-@given(sampled_networks())
-def test_tokens_of_sampled_networks_are_read_back_exactly(network: Architecture) -> None:
+@given(sampled_networks() | networks_with_skips())
+def test_tokens_of_networks_are_read_back_exactly_but_for_attributes(network: Architecture) -> None:
     tokens = to_tokens([network])
     assert tokens.shape == (1, 64, 6)
     assert tokens.dtype == torch.int64
-    assert from_tokens(tokens[0], network.input_shape, network.classes) == network
+    again = from_tokens(tokens[0], network.input_shape, network.classes)
+    assert again == without_attributes(network)
     assert len(used_rows(tokens[0])) == len(network.layers)
     assert not tokens[0, len(network.layers) :].any()
 
@@ -56,6 +67,12 @@ def test_rows_are_the_vectors_of_the_layers(network: Architecture) -> None:
     assert used_rows(to_tokens([network])[0]) == [list(row) for row in network.rows()]
 
 
+@pytest.mark.parametrize("network", ATTRIBUTES.values(), ids=ATTRIBUTES)
+def test_tokens_do_not_say_attributes(network: Architecture) -> None:
+    again = from_tokens(to_tokens([network])[0], network.input_shape, network.classes)
+    assert again == without_attributes(network) != network
+
+
 def test_a_batch_keeps_its_order_and_an_empty_one_its_shape() -> None:
     first, second = ZOO["digits-cnn"], ZOO["one pixel"]
     both = to_tokens([first, second])
@@ -65,8 +82,11 @@ def test_a_batch_keeps_its_order_and_an_empty_one_its_shape() -> None:
 
 
 def test_a_network_of_64_layers_is_the_longest() -> None:
-    longest = network_of(*[ReLU()] * 63)
+    longest = network_of(*[ReLU()] * 62, ReLU(skip=63))
     assert from_tokens(to_tokens([longest])[0], (3, 20, 20), 10) == longest
+    assert to_tokens([longest])[0, 62].tolist() == [4, 0, 3, 0, 0, 63]
+    farthest = Architecture((3, 4, 4), (GlobalAveragePool(), *[ReLU()] * 62, Linear(3, skip=63)))
+    assert from_tokens(to_tokens([farthest])[0], (3, 4, 4), 3) == farthest
     with pytest.raises(EmbeddingError, match="65 layers exceeds the 64 positions"):
         to_tokens([network_of(*[ReLU()] * 64)])
 
@@ -77,6 +97,7 @@ def test_a_network_of_64_layers_is_the_longest() -> None:
         ("kernel", Convolution(4, 10), Convolution(4, 11)),
         ("channels", Convolution(4096, 1), Convolution(4097, 1)),
         ("channels", Linear(4096), Linear(4097)),
+        ("channels", SqueezeExcite(4096), SqueezeExcite(4097)),
         ("stride", MaxPool(2, 10), MaxPool(2, 11)),
         ("padding", Convolution(4, 1, 1, 10), Convolution(4, 1, 1, 11)),
     ],
@@ -95,14 +116,21 @@ def test_the_largest_value_of_a_field_fits_and_the_next_is_refused(
     ("rows", "complaint"),
     [
         ([(8, 0, 9, 0, 0, 0)], "9 outputs for 10 classes"),
-        ([], "last layer must be linear"),
-        ([(4, 0, 0, 0, 0, 0)], "last layer must be linear, not relu"),
-        ([(0, 0, 0, 0, 0, 0), (8, 0, 10, 0, 0, 0)], "last layer must be linear"),
-        ([(9, 0, 0, 0, 0, 0), (8, 0, 10, 0, 0, 0)], "layer type 9 is unknown"),
+        ([], "last layer must be linear or a global average pool, not nothing"),
+        ([(4, 0, 0, 0, 0, 0)], "last layer must be linear or a global average pool, not relu"),
+        ([(0, 0, 0, 0, 0, 0), (8, 0, 10, 0, 0, 0)], "last layer must be linear .*, not nothing"),
+        ([(10, 0, 10, 0, 0, 0)], "1 outputs for 10 classes"),
+        ([(18, 0, 0, 0, 0, 0), (8, 0, 10, 0, 0, 0)], "layer type 18 is unknown"),
+        ([(17, 0, 0, 0, 0, 0), (8, 0, 10, 0, 0, 0)], "squeeze_excite has squeeze 0"),
+        ([(10, 0, 0, 0, 0, 0), (17, 0, 4, 0, 0, 0), (8, 0, 10, 0, 0, 0)], "not flat features"),
+        ([(9, 0, 0, 1, 0, 0), (8, 0, 10, 0, 0, 0)], "depthwise_convolution has kernel 0"),
+        ([(4, 0, 0, 0, 0, 2), (8, 0, 10, 0, 0, 0)], "skip of 2 reaches before"),
+        ([(1, 3, 4, 1, 0, 1), (8, 0, 10, 0, 0, 0)], "skip of 1 brings"),
+        ([(4, 0, 0, 0, 0, -1), (8, 0, 10, 0, 0, 0)], "relu has skip -1"),
         ([(1, 0, 4, 1, 0, 0), (8, 0, 10, 0, 0, 0)], "kernel 0"),
         ([(1, 9, 4, 1, 0, 0), (8, 0, 10, 0, 0, 0)], "kernel 9 is larger than the 8x8 input"),
         ([(2, 2, 0, 1, 2, 0), (8, 0, 10, 0, 0, 0)], "padding 2"),
-        ([(8, 0, 10, 0, 0, 0), (1, 1, 4, 1, 0, 0)], "must be linear, not convolution"),
+        ([(8, 0, 10, 0, 0, 0), (1, 1, 4, 1, 0, 0)], "not convolution"),
         ([(8, 0, 9, 0, 0, 0), (1, 1, 4, 1, 0, 0), (8, 0, 10, 0, 0, 0)], "not flat features"),
     ],
 )
@@ -120,7 +148,9 @@ def test_a_network_ends_at_the_first_row_without_a_type(ending: int) -> None:
 
 
 def test_fields_that_a_layer_lacks_or_derives_are_not_read() -> None:
-    network = Architecture((1, 8, 8), (MaxPool(2, 2), ReLU(), AveragePool(2, 1), Linear(10)))
+    network = Architecture(
+        (1, 8, 8), (MaxPool(2, 2), SqueezeExcite(5), ReLU(), AveragePool(2, 1), Linear(10))
+    )
     tokens = to_tokens([network])[0]
     strange = torch.where(field_masks(tokens), tokens, torch.full_like(tokens, 77))
     strange[len(network.layers) :, 0] = 0
@@ -128,11 +158,13 @@ def test_fields_that_a_layer_lacks_or_derives_are_not_read() -> None:
     assert from_tokens(strange, (1, 8, 8), 10) == network
 
 
-def test_each_kind_has_the_fields_of_the_paper_that_are_its_own() -> None:
-    """By type code 0 to 8: type, kernel, channels, stride, padding, skip."""
-    kinds = torch.zeros(9, 6, dtype=torch.long)
-    kinds[:, 0] = torch.arange(9)
-    window, nothing, width = "110110", "100000", "101000"
-    expected = ["000000", "111110", window, nothing, nothing, nothing, nothing, window, width]
+def test_each_kind_has_the_fields_that_are_its_own() -> None:
+    """By type code 0 to 17: type, kernel, channels, stride, padding, skip."""
+    kinds = torch.zeros(18, 6, dtype=torch.long)
+    kinds[:, 0] = torch.arange(18)
+    window, nothing, width = "110111", "100001", "101001"
+    paper = ["000000", "111111", window, nothing, nothing, nothing, nothing, window, width]
+    later = [window, *[nothing] * 7, width]
     found = ["".join(str(int(has)) for has in row) for row in field_masks(kinds)]
-    assert found == expected
+    assert found == paper + later
+    assert len(found) == len(KIND_BY_CODE) + 1

@@ -21,6 +21,7 @@ from archpress.reporting.tables import (
     read_result,
     result_table,
 )
+from tests.small_networks import ZOO
 from tests.tiny_runs import plain
 
 
@@ -109,6 +110,18 @@ def test_a_network_is_listed_layer_by_layer() -> None:
     for name, total in (("parameters", 75_626), ("MACs", 1_503_232)):
         assert sum(int(str(cell).replace(",", "")) for cell in columns[name]) == total
     assert columns["output"][-1] == "10"
+    assert columns["%"][-1] == "13.6"
+
+
+def test_projections_are_rows_so_that_the_columns_add_up() -> None:
+    network = ZOO["projected skip"]
+    table = network_table(network, "x")
+    columns = {column.header: list(column.cells) for column in table.columns}
+    for name, total in (("parameters", network.cost.parameters), ("MACs", network.cost.macs)):
+        assert sum(int(str(cell).replace(",", "")) for cell in columns[name]) == total
+    said = printed(table)
+    assert "6 BatchNorm2d(6) + output of 1 6x5x5 12" in said
+    assert "projection: Conv2d(4, 6, 1, stride=2, bias=False) 6x5x5 24 600" in said
 
 
 # ------------------------------------------------------------------ reading

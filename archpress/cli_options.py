@@ -1,0 +1,64 @@
+"""Options that several commands share, and how what is typed is read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archpress.errors import SettingsError
+
+Network = Annotated[
+    str,
+    typer.Argument(
+        help="A reference (conv7, conv10, digits-cnn), FILE.py:FACTORY, PACKAGE.MODULE:FACTORY, "
+        "an architecture.json or a FILE.onnx."
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, fashion-mnist, cifar10, cifar100, svhn, or the path of an .npz or a folder."
+    ),
+]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Where the files of a built-in data set lie.")
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes; one per core if left out.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Decides all randomness.")]
+InputShape = Annotated[str, typer.Option(help="Channels, height and width: C,H,W.")]
+
+
+def absolute(network: str) -> str:
+    """Return the name with the path of a file made absolute, so that a run can be resumed."""
+    path, colon, factory = network.rpartition(":")
+    file = Path(path if colon else network)
+    return f"{file.resolve()}{colon}{factory if colon else ''}" if file.is_file() else network
+
+
+def numbers(text: str | None, name: str) -> list[float] | None:
+    """Return numbers written with commas between them.
+
+    Raises:
+        SettingsError: They are none.
+    """
+    try:
+        return [float(number) for number in text.split(",")] if text else None
+    except ValueError:
+        raise SettingsError(f"{name} {text!r} is not numbers such as 0.5,0.5,0.5") from None
+
+
+def shape_of(text: str) -> tuple[int, int, int]:
+    """Return channels, height and width written with commas between them.
+
+    Raises:
+        SettingsError: They are not three numbers of at least 1.
+    """
+    try:
+        channels, height, width = (int(side) for side in text.split(","))
+    except ValueError:
+        raise SettingsError(f"input shape {text!r} is not three numbers such as 1,28,28") from None
+    if min(channels, height, width) < 1:
+        raise SettingsError(f"input shape {text!r} has a side below 1")
+    return channels, height, width

@@ -1,0 +1,1 @@
+"""Networks for elsewhere: a folder of files that need nothing of archpress."""

@@ -1,0 +1,73 @@
+"""``capture``: a module and an example input -> its architecture and weights, checked by a run."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archpress.errors import UnsupportedNetworkError
+from archpress.importing.assembly import Captured, assemble
+from archpress.importing.recording import record, unwrapped
+
+TOLERANCE = 1e-5
+
+
+def capture(module: nn.Module, example_input: Tensor | tuple[int, int, int]) -> Captured:
+    """Return the architecture and weights of a module, which is not changed.
+
+    The captured network gives the module's outputs: both are run on the example, in evaluation, and
+    may differ by 1e-5 of the largest output.
+
+    Args:
+        module: ``[N, C, H, W]`` images in, ``[N, K]`` logits out.
+        example_input: Images ``[N, C, H, W]``, or the ``(C, H, W)`` of one.
+
+    Raises:
+        UnsupportedNetworkError: No architecture expresses the module; names the part and its line.
+    """
+    images = _images(example_input)
+    captured = assemble(record(module, _shape_of(images)))
+    _check_outputs(unwrapped(module), captured, images)
+    return captured
+
+
+def _images(example: Any) -> Tensor:
+    if isinstance(example, Tensor):
+        if example.dim() != 4 or not len(example):
+            raise UnsupportedNetworkError(
+                f"the example input has shape {tuple(example.shape)}, expected [N, C, H, W]"
+            )
+        return example.detach().float().cpu()
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, *example, generator=generator)
+
+
+def _shape_of(images: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = images.shape
+    return channels, height, width
+
+
+@torch.no_grad()
+def _check_outputs(module: nn.Module, captured: Captured, images: Tensor) -> None:
+    """Refuse a capture that does not give the module's outputs.
+
+    Raises:
+        UnsupportedNetworkError: They differ: something was recorded wrongly.
+    """
+    parameters = list(module.parameters())
+    # Weights of float32 need no copy; buffers do, for a forward pass may change them.
+    shared = {id(p): p for p in parameters if all(q.dtype == torch.float32 for q in parameters)}
+    double = copy.deepcopy(module, shared).eval().float()
+    device = parameters[0].device if parameters else images.device
+    with torch.random.fork_rng(devices=[]):
+        expected = double(images.to(device)).float().cpu().flatten(1)
+    given = captured.model()(images)
+    if captured.ending:
+        given = getattr(torch, captured.ending)(given, 1)
+    difference = float((given - expected).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise UnsupportedNetworkError(
+            f"the captured network gives other outputs than the module (by {difference:.2g}): "
+            f"something in its forward pass was not understood; please report it"
+        )

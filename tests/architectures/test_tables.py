@@ -1,0 +1,187 @@
+"""Published networks written as architectures: their counts are those of the published tables.
+
+The tables lie beside the checkout, in ``../shared/data/tables``; without them nothing is tested.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.batch_cost import batch_cost, pack
+from archpress.architectures.building import build
+from archpress.architectures.layers import (
+    BatchNorm,
+    Convolution,
+    DepthwiseConvolution,
+    Dropout,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+    MaxPool,
+    ReLU,
+)
+
+TABLES = Path(__file__).parents[3] / "shared" / "data" / "tables"
+CIFAR10 = (3, 32, 32)
+
+pytestmark = pytest.mark.skipif(not TABLES.is_dir(), reason="the tables are not at hand")
+
+
+@cache
+def table(name: str) -> Any:
+    return json.loads((TABLES / f"{name}_cifar10.json").read_text())
+
+
+# ------------------------------------------------------------------ NAS-Bench-Macro
+
+STAGES = [(64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1)]
+"""Width and stride of the eight layers that a key has a digit for."""
+
+INVERTED = {"1": (3, 3), "2": (5, 6)}
+"""Kernel and expansion by digit; 0 is the identity."""
+
+
+def convolution(out: int, kernel: int, stride: int = 1) -> tuple[Layer, ...]:
+    return (Convolution(out, kernel, stride, kernel // 2, bias=False), BatchNorm())
+
+
+def inverted_residual(
+    width: int, out: int, stride: int, kernel: int, expansion: int
+) -> tuple[Layer, ...]:
+    depthwise = DepthwiseConvolution(kernel, stride, kernel // 2, bias=False)
+    skip = 8 if stride == 1 and width == out else 0
+    return (
+        *(*convolution(expansion * width, 1), ReLU(), depthwise, BatchNorm(), ReLU()),
+        *(Convolution(out, 1, bias=False), BatchNorm(skip=skip)),
+    )
+
+
+def macro_network(key: str) -> Architecture:
+    """The network of a key such as ``02012100``."""
+    layers: list[Layer] = [*convolution(32, 3), ReLU()]
+    widths = [32, *(width for width, _ in STAGES)]
+    for digit, (width, out), (_, stride) in zip(key, pairwise(widths), STAGES, strict=True):
+        if digit in INVERTED:
+            layers += inverted_residual(width, out, stride, *INVERTED[digit])
+        elif stride == 2:
+            layers += convolution(out, 1, stride)
+    head = (*convolution(1280, 1), ReLU(), GlobalAveragePool(), Linear(10))
+    return Architecture(CIFAR10, (*layers, *head))
+
+
+@pytest.fixture(scope="module")
+def macro_networks() -> dict[str, Architecture]:
+    return {key: macro_network(key) for key in table("nas-bench-macro")}
+
+
+def test_the_table_has_every_key_and_some_are_the_same_network(
+    macro_networks: dict[str, Architecture],
+) -> None:
+    """In a stage it does not matter which of the layers after the first is the identity."""
+    assert set(macro_networks) == {"".join(digits) for digits in product("012", repeat=8)}
+    two_after_the_first = 1 + 2 + 4
+    distinct = {network.digest for network in macro_networks.values()}
+    assert len(distinct) == (3 * 3) * (3 * two_after_the_first) ** 2
+
+
+def test_every_network_of_nas_bench_macro_has_the_published_parameters(
+    macro_networks: dict[str, Architecture],
+) -> None:
+    published = {key: row["params"] for key, row in table("nas-bench-macro").items()}
+    assert {key: net.cost.parameters for key, net in macro_networks.items()} == published
+    packed = pack(list(macro_networks.values()))
+    costs = batch_cost(packed.rows, CIFAR10, packed.surplus)
+    assert costs.valid.all()
+    assert costs.parameters.tolist() == list(published.values())
+    for field in ("macs", "activation_bytes", "receptive_field"):
+        one_by_one = [getattr(network.cost, field) for network in macro_networks.values()]
+        assert getattr(costs, field).tolist() == one_by_one, field
+
+
+def test_the_published_operations_are_the_macs(macro_networks: dict[str, Architecture]) -> None:
+    published = {key: row["flops"] for key, row in table("nas-bench-macro").items()}
+    assert {key: net.cost.macs for key, net in macro_networks.items()} == published
+
+
+def test_a_built_network_of_nas_bench_macro_runs_and_has_these_parameters(
+    macro_networks: dict[str, Architecture],
+) -> None:
+    model = build(macro_networks["22222222"], seed=0).eval()
+    published = table("nas-bench-macro")["22222222"]["params"]
+    assert sum(parameter.numel() for parameter in model.parameters()) == published
+    with torch.no_grad():
+        assert model(torch.zeros(1, *CIFAR10)).shape == (1, 10)
+
+
+# ------------------------------------------------------------------ MetaQNN
+
+
+def metaqnn_layers(layers: Sequence[Sequence[Any]]) -> Iterable[Layer]:
+    """Write a network's layers; ``layers`` are records such as ``["C", 64, 3, 1]``.
+
+    All kernels are odd, so that half of them is SAME padding. A pool that is larger than what is
+    left covers all of it. After global average pooling the softmax layer has no weights; else it
+    has those of a Linear layer.
+    """
+    side, pooled = CIFAR10[1], False
+    for kind, *values in layers:
+        if kind == "C":
+            out, kernel, stride = values
+            assert kernel % 2 == 1 and stride == 1
+            yield from (Convolution(out, kernel, 1, kernel // 2), ReLU())
+        elif kind == "P":
+            kernel, stride = min(values[0], side), values[1]
+            yield MaxPool(kernel, stride)
+            side = (side - kernel) // stride + 1
+        elif kind == "D":
+            number, count = values
+            yield Dropout(rate=number / (2 * count))
+        elif kind == "FC":
+            yield from (Linear(values[0]), ReLU())
+        elif kind == "GAP":
+            yield from (Convolution(values[0], 1), GlobalAveragePool())
+            pooled = True
+        elif not pooled:
+            yield Linear(values[0])
+
+
+@pytest.fixture(scope="module")
+def metaqnn_networks() -> list[Architecture]:
+    rows = table("metaqnn")
+    return [Architecture(CIFAR10, tuple(metaqnn_layers(row["layers"]))) for row in rows]
+
+
+def test_every_metaqnn_network_has_the_parameters_and_macs_of_the_table(
+    metaqnn_networks: list[Architecture],
+) -> None:
+    rows = table("metaqnn")
+    assert len(rows) == 1_000
+    found = [(network.cost.parameters, network.cost.macs) for network in metaqnn_networks]
+    assert found == [(row["params_true"], row["macs"]) for row in rows]
+
+
+def test_the_costs_of_the_metaqnn_networks_at_once_are_those_one_by_one(
+    metaqnn_networks: list[Architecture],
+) -> None:
+    packed = pack(metaqnn_networks)
+    costs = batch_cost(packed.rows, CIFAR10, packed.surplus)
+    assert costs.valid.all()
+    assert not np.any(packed.surplus)
+    for field in ("parameters", "macs", "activation_bytes", "receptive_field"):
+        one_by_one = [getattr(network.cost, field) for network in metaqnn_networks]
+        assert getattr(costs, field).tolist() == one_by_one, field
+
+
+def test_the_side_that_the_table_states_for_pools_is_that_of_their_layers() -> None:
+    for side, kernel, stride in product(range(1, 33), (2, 3, 5), (2, 3)):
+        stated = max(1, -(-(side - kernel + 1) // stride))
+        pool = MaxPool(min(kernel, side), stride)
+        assert pool.output_shape((1, side, side)) == (1, stated, stated)
