@@ -146,6 +146,8 @@ def compress(
     from archpress.compression.settings import load_settings
     from archpress.reporting.progress import ProgressDisplay
 
+    if (mean is None) != (deviation is None):
+        raise SettingsError("--mean and --deviation go together: give both or neither")
     flags = {
         "network": absolute(network),
         "trained.weights": str(weights.resolve()) if weights else None,
@@ -216,10 +218,7 @@ def _print_report(folder: Path) -> None:
 @app.command()
 def inspect(
     network: Network,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(help="Channels, height and width: C,H,W; 1,28,28 or 3,32,32 if left out."),
-    ] = None,
+    input_shape: InputShape = None,
     classes: Annotated[int, typer.Option(min=2, help="Outputs of a reference.")] = 10,
 ) -> None:
     """Print the layers of NETWORK with shapes and costs, and what of it can be searched."""
@@ -238,7 +237,7 @@ def sample(
     network: Annotated[
         str | None, typer.Option(help="The network whose neighbourhood is drawn from.")
     ] = None,
-    input_shape: InputShape = "1,28,28",
+    input_shape: InputShape = None,
     classes: Annotated[int, typer.Option(min=2, help="Outputs of the last layer.")] = 10,
     max_parameters: Annotated[int, typer.Option(min=1, help="Largest network.")] = 1_000_000,
     min_parameters: Annotated[int, typer.Option(min=1, help="Smallest network.")] = 1_000,
@@ -256,7 +255,7 @@ def sample(
     from archpress.architectures.spaces import SPACES, Limits, Space, neighbourhood
     from archpress.errors import nearest
     from archpress.files import write_text
-    from archpress.importing.networks import find_network
+    from archpress.importing.networks import read_network
 
     if space not in SPACES:
         raise SettingsError(f"unknown space {space!r}{nearest(space, SPACES)}")
@@ -264,19 +263,19 @@ def sample(
         raise SettingsError("--network and --space neighbourhood need each other")
     limits = Limits(min_parameters, max_parameters, max_macs)
     generator = torch.Generator().manual_seed(seed)
-    shape = shape_of(input_shape)
+    shape = shape_of(input_shape) if input_shape else None
     chosen: Space
     if network is not None:
-        chosen = neighbourhood(find_network(network, shape, classes).architecture, limits)
+        chosen = neighbourhood(read_network(network, shape, classes).architecture, limits)
     else:
-        chosen = SPACES[space](shape, classes, limits)
+        chosen = SPACES[space](shape or (1, 28, 28), classes, limits)
     drawn = chosen.sample(count, generator, distinct=True)
     write_text(out_file, "".join(json.dumps(a.to_json()) + "\n" for a in drawn.architectures))
     _say(f"{count} networks in {out_file}, {drawn.drawn} drawn")
     for reason, times in drawn.rejected.most_common():
         _say(f"  rejected {times}: {reason}")
     for rule, times in drawn.repaired.most_common():
-        _say(f"  {times} of them: {rule}")
+        _say(f"  {times} times: {rule}")
 
 
 @app.command()

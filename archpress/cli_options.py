@@ -27,7 +27,10 @@ Workers = Annotated[
     int | None, typer.Option(min=1, help="Worker processes; one per core if left out.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Decides all randomness.")]
-InputShape = Annotated[str, typer.Option(help="Channels, height and width: C,H,W.")]
+InputShape = Annotated[
+    str | None,
+    typer.Option(help="Channels, height and width: C,H,W; a usual one if left out."),
+]
 
 
 def absolute(network: str) -> str:

@@ -21,6 +21,7 @@ import typer
 
 import archpress as package
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.architecture_files import read_architectures
 from archpress.cli import app
 from archpress.embedding.model import Embedding
 from archpress.evaluation.archive import Archive
@@ -31,6 +32,7 @@ from tests.tiny_runs import (
     archpress,
     archpress_process,
     plain,
+    refused,
     snapshot,
 )
 
@@ -410,3 +412,69 @@ def test_ctrl_c_while_workers_start_leaves_none_behind(
     while workers_of(starting.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not workers_of(starting.pid)
+
+
+# ------------------------------------------------------------------ networks of the user's own
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A user's file with networks that can be captured, cannot be, and are too long to search."""
+    file = tmp_path / "models.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def small():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout2d(), nn.Flatten(),\n"
+        "                         nn.Linear(144, 10))\n"
+        "def dilated():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, dilation=2))\n"
+        "def long():\n"
+        "    return nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(70)], nn.Flatten(),\n"
+        "                         nn.Linear(3072, 10))\n"
+    )
+    return file
+
+
+def test_inspect_shows_a_users_network_and_its_coverage(models: Path) -> None:
+    said = plain(archpress("inspect", f"{models}:small", "--input-shape", "1,8,8").stdout)
+    assert "Conv2d(1, 4, 3)" in said
+    assert "the whole network can be searched, 1,490 of 1,490 parameters (100.0 %)" in said
+    assert "note: 1 (dropout2d) has become Dropout of single values" in said
+
+
+def test_inspect_shows_what_stands_in_the_way_and_the_trunk_beside_it(models: Path) -> None:
+    said = plain(archpress("inspect", f"{models}:dilated").stdout)
+    assert "1 (conv2d): dilation (2, 2) cannot be expressed" in said
+    assert "a trunk of 1 layers can be searched, 112 of 260 parameters (43.1 %)" in said
+
+
+def test_inspect_says_what_compress_would_refuse(models: Path) -> None:
+    said = plain(archpress("inspect", f"{models}:long").stdout)
+    assert "note: compress does not take it: a network of 71 layers exceeds the 64" in said
+
+
+def test_sample_draws_from_the_neighbourhood_of_a_network(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "near.jsonl"
+    result = archpress(
+        "sample", "--space", "neighbourhood", "--network", f"{models}:small", "--count", 5,
+        "--input-shape", "1,8,8", "--min-parameters", 100, "--out", file,
+    )  # fmt: skip
+    assert result.exit_code == 0
+    drawn = read_architectures(file)
+    assert len(set(drawn)) == 5
+    assert all(100 <= network.cost.parameters <= 1_490 for network in drawn)
+
+
+def test_sample_wants_a_network_for_a_neighbourhood_and_only_then(tmp_path: Path) -> None:
+    words = "--network and --space neighbourhood need each other"
+    assert words in refused("sample", "--space", "neighbourhood", "--out", tmp_path / "a.jsonl")
+    assert words in refused("sample", "--network", "conv7", "--out", tmp_path / "a.jsonl")
+
+
+def test_mean_and_deviation_go_together(tmp_path: Path) -> None:
+    sentence = refused("compress", "conv7", "--mean", "0.5", "--out", tmp_path / "run")
+    assert "--mean and --deviation go together" in sentence
+    sentence = refused(
+        "compress", "conv7", "--mean", "a", "--deviation", "1", "--out", tmp_path / "run"
+    )
+    assert "mean 'a' is not numbers such as 0.5,0.5,0.5" in sentence

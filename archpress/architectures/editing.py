@@ -8,6 +8,7 @@ from torch import Tensor
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Layer
 from archpress.architectures.segments import layer_prefixes, shortcut_prefixes
+from archpress.errors import InvalidArchitectureError
 
 Tensors = dict[str, Tensor]
 
@@ -50,10 +51,19 @@ class Draft:
             self._take(architecture, weights)
 
     def _take(self, architecture: Architecture, weights: Mapping[str, Tensor]) -> None:
-        for item, prefix in zip(self.items, layer_prefixes(architecture), strict=True):
+        taken = 0
+        for index, prefix in enumerate(layer_prefixes(architecture)):
+            item = self.items[index]
             item.tensors = _with_prefix(weights, prefix)
+            taken += len(item.tensors)
+            learned = item.layer.parameters(architecture.shapes[index])
+            if learned != sum(t.numel() for n, t in item.tensors.items() if _is_learned(n)):
+                raise _unfit(f"those of layer {index} ({item.layer.kind}) are missing or of others")
         for index, prefixes in shortcut_prefixes(architecture).items():
             self.items[index].fitting = [_with_prefix(weights, prefix) for prefix in prefixes]
+            taken += sum(map(len, self.items[index].fitting))
+        if taken < len(weights):
+            raise _unfit(f"{len(weights) - taken} names are not the network's")
 
     def is_source(self, item: Item) -> bool:
         """Return whether the item's output is added somewhere later."""
@@ -105,6 +115,16 @@ class Draft:
             for start, tensors in named:
                 state |= {start + name: tensor for name, tensor in tensors.items()}
         return state
+
+
+def _is_learned(name: str) -> bool:
+    return not name.startswith(("running_", "num_batches"))
+
+
+def _unfit(reason: str) -> InvalidArchitectureError:
+    return InvalidArchitectureError(
+        f"the weights are no state dict of build(architecture): {reason}"
+    )
 
 
 def _with_prefix(weights: Mapping[str, Tensor], prefix: str) -> Tensors:

@@ -59,6 +59,9 @@ def simplify(
         weights: A state dict of ``build(architecture)``.
         fold_batch_norm: Also merge BatchNorm into the convolution or Linear layer before it: the
             form for evaluation, which trains otherwise than the network did.
+
+    Raises:
+        InvalidArchitectureError: The weights are not those of the architecture's module.
     """
     draft = Draft(architecture, weights)
     rules = [*_RULES, _fold_batch_norm, _fold_shortcut_norm] if fold_batch_norm else _RULES

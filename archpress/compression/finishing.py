@@ -1,13 +1,12 @@
 """Final training of the input network and the finalists; the only reader of the test set."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
@@ -144,7 +143,7 @@ def read_test_of_given(
     """Score the input network with its own weights on the test set, once: the result is kept."""
     model = build(task.network)
     model.load_state_dict(given.weights)
-    key = f"given-{_digest(given.weights)}"
+    key = f"given-{given.digest}"
     weights = resources.folder / "weights" / f"{key}.safetensors"
     weights.parent.mkdir(exist_ok=True)
     save_weights(model, weights)
@@ -154,13 +153,6 @@ def read_test_of_given(
         scores[key] = accuracy(model, task.data.test, given.scaling)
         write_json(known, scores)
     return Finished(task.network, (given.validation_accuracy,), (scores[key],), 0, (weights,))
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _known_scores(path: Path) -> dict[str, float]:

@@ -27,10 +27,13 @@ from archpress.embedding.fitting import (
     split_held_out,
 )
 from archpress.embedding.model import Embedding
+from archpress.errors import SettingsError
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
 
 UNLABELLED_SEED = 1_000_000
+SHORTFALL = 0.05
+"""How far given weights may stay below the short training of the same network."""
 PATH_MACS = 4
 PATH_MEMORY = 16
 """What a decoding measured along the path may cost, in multiples of the input network's cost."""
@@ -76,6 +79,7 @@ class Pipeline:
         with self.folder.timed("sample"):
             population = self.sample()
         with self.folder.timed("label"):
+            self.check_given_weights()
             labels = self.label([self.task.network, *population])
         with self.folder.timed("fit"):
             embedding = self.fit(labels)
@@ -104,6 +108,24 @@ class Pipeline:
             "architectures.jsonl", [a.to_json() for a in sample.architectures]
         )
         return sample.architectures
+
+    def check_given_weights(self) -> None:
+        """Refuse weights of the input network that a short training of it clearly surpasses.
+
+        Raises:
+            SettingsError: They do; nearly always pixels were scaled otherwise for them.
+        """
+        given = self.task.trained
+        if given is None:
+            return
+        label = self.label([self.task.network])[0].accuracy
+        if label is not None and label > given.validation_accuracy + SHORTFALL:
+            raise SettingsError(
+                f"the input network's weights give {100 * given.validation_accuracy:.2f} % on "
+                f"validation, where its short training for a label gives {100 * label:.2f} %: say "
+                f"with mean and deviation how pixels were scaled when the weights were trained, or "
+                f"leave the weights out"
+            )
 
     def label(self, architectures: Sequence[Architecture], stage: str = "labels") -> list[Label]:
         """Return the expected accuracy of architectures (Algorithm 1, line 3)."""

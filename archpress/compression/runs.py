@@ -181,20 +181,29 @@ def _settled_precision(
     """Return the precision of this run: probed when it started, then kept.
 
     Raises:
-        RunFolderError: Data or network have changed since the run started.
+        RunFolderError: Data, network or its weights have changed since the run started.
     """
     file = folder.path / "environment.json"
+    weights = task.trained.digest if task.trained else None
     if file.exists():
         record = read_record(file, "data_digest", "precision")
         if record["data_digest"] != task.data.digest:
             raise RunFolderError(f"the data has changed since the run in {folder.path} started")
         if record.get("network_digest", task.network.digest) != task.network.digest:
             raise RunFolderError(f"the network has changed since the run in {folder.path} started")
+        if record.get("weights_digest") != weights:
+            raise RunFolderError(
+                f"the input network's weights have changed since the run in {folder.path} started"
+            )
         kept: Precision = record["precision"]
         return kept
     precision = choose_precision(settings.execution.precision)
     folder.write_json(
-        "environment.json", environment(precision, task.data.digest, task.network.digest)
+        "environment.json",
+        {
+            **environment(precision, task.data.digest, task.network.digest),
+            "weights_digest": weights,
+        },
     )
     return precision
 

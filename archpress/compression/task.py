@@ -1,7 +1,9 @@
 """CompressionTask: what every compression method is given."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -75,6 +77,14 @@ class TrainedNetwork:
     weights: Mapping[str, Tensor]
     validation_accuracy: float
     scaling: tuple[Tensor, Tensor]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that tell these weights from others."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Steps -> architecture and weights: the longest way through the network, and skips beside it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -41,10 +41,13 @@ class Captured:
     """
 
     architecture: Architecture
-    weights: Weights
-    names: tuple[str, ...]
+    weights: Weights = field(repr=False)
+    names: tuple[str, ...] = field(repr=False)
     notes: tuple[str, ...]
     ending: str
+
+    def _repr_html_(self) -> str:
+        return self.architecture._repr_html_()
 
     def model(self) -> Network:
         """Return the module of the architecture with these weights, in evaluation."""

@@ -1,6 +1,5 @@
 """``capture``: a module and an example input -> its architecture and weights, checked by a run."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 
 from archpress.errors import UnsupportedNetworkError
 from archpress.importing.assembly import Captured, assemble
-from archpress.importing.recording import record, unwrapped
+from archpress.importing.recording import double_of, record, unwrapped
 
 TOLERANCE = 1e-5
 
@@ -39,8 +38,16 @@ def _images(example: Any) -> Tensor:
                 f"the example input has shape {tuple(example.shape)}, expected [N, C, H, W]"
             )
         return example.detach().float().cpu()
+    try:
+        *batch, channels, height, width = (int(side) for side in example)
+        if len(batch) > 1 or min(channels, height, width) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UnsupportedNetworkError(
+            f"the example input is {example!r}, expected a tensor [N, C, H, W] or its (C, H, W)"
+        ) from None
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, *example, generator=generator)
+    return torch.randn(2, channels, height, width, generator=generator)
 
 
 def _shape_of(images: Tensor) -> tuple[int, int, int]:
@@ -57,11 +64,14 @@ def _check_outputs(module: nn.Module, captured: Captured, images: Tensor) -> Non
     """
     parameters = list(module.parameters())
     # Weights of float32 need no copy; buffers do, for a forward pass may change them.
-    shared = {id(p): p for p in parameters if all(q.dtype == torch.float32 for q in parameters)}
-    double = copy.deepcopy(module, shared).eval().float()
+    single = all(parameter.dtype == torch.float32 for parameter in parameters)
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in parameters if single}
+    double = double_of(module, shared).eval().float()
     device = parameters[0].device if parameters else images.device
     with torch.random.fork_rng(devices=[]):
         expected = double(images.to(device)).float().cpu().flatten(1)
+    if not expected.isfinite().all():
+        raise UnsupportedNetworkError("the module's own outputs on the example are not finite")
     given = captured.model()(images)
     if captured.ending:
         given = getattr(torch, captured.ending)(given, 1)
@@ -69,5 +79,6 @@ def _check_outputs(module: nn.Module, captured: Captured, images: Tensor) -> Non
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise UnsupportedNetworkError(
             f"the captured network gives other outputs than the module (by {difference:.2g}): "
-            f"something in its forward pass was not understood; please report it"
+            f"if its forward pass computes in low precision (autocast), capture it without; else "
+            f"please report it"
         )

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 
 from archpress.errors import UnknownNetworkError, nearest
 
+MAX_REASON = 300
 _MISSING = object()
+_USUAL_SIDES = {1: 28, 3: 32}
 
 
 def load_module(name: str, weights: Path | None = None) -> nn.Module:
@@ -46,10 +49,27 @@ def load_module(name: str, weights: Path | None = None) -> nn.Module:
     return made
 
 
+def usual_shape(module: nn.Module) -> tuple[int, int, int]:
+    """Return the images that a module is likely made for: 28x28 of one channel, 32x32 of three.
+
+    Raises:
+        UnknownNetworkError: Its first convolution takes other channels, or it has none.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and part.in_channels in _USUAL_SIDES:
+            side = _USUAL_SIDES[part.in_channels]
+            return (part.in_channels, side, side)
+    raise UnknownNetworkError("say what images the network takes with --input-shape C,H,W")
+
+
 def _attribute(found: ModuleType, attribute: str, place: str) -> Any:
     made = getattr(found, attribute, _MISSING)
     if made is _MISSING:
-        names = [each for each in vars(found) if not each.startswith("_")]
+        names = [
+            each
+            for each, value in vars(found).items()
+            if getattr(value, "__module__", None) == found.__name__ or isinstance(value, nn.Module)
+        ]
         raise UnknownNetworkError(f"{place} has no {attribute!r}{nearest(attribute, names)}")
     return made
 
@@ -62,18 +82,27 @@ def _called(factory: Any, name: str) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        raise UnknownNetworkError(
-            f"{name} fails: {type(error).__name__}: {error}; it is called without arguments"
-        ) from error
+        hint = "; it is called without arguments" if isinstance(error, TypeError) else ""
+        raise UnknownNetworkError(f"{name} fails{_told(error)}{hint}") from error
 
 
 def _imported(place: str) -> ModuleType:
     try:
         return _from_file(Path(place)) if place.endswith(".py") else import_module(place)
     except (Exception, SystemExit) as error:
-        raise UnknownNetworkError(
-            f"{place} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise UnknownNetworkError(f"{place} cannot be imported{_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    """Return where an error of the user's code happened, and what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in frames
+        if frame.filename != __file__ and not frame.filename.startswith("<frozen")
+    ]
+    where = f" ({places[-1]})" if places else ""
+    return f"{where}: {type(error).__name__}: {error}"
 
 
 @contextmanager
@@ -116,7 +145,8 @@ def load_into(module: nn.Module, weights: Path) -> None:
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise UnknownNetworkError(f"{weights} does not fit the network: {reason}") from error
+        short = reason if len(reason) < MAX_REASON else f"{reason[:MAX_REASON]} ..."
+        raise UnknownNetworkError(f"{weights} does not fit the network: {short}") from error
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -129,6 +159,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     from safetensors.torch import load_file
 
+    if not path.is_file():
+        raise UnknownNetworkError(f"weights {path} do not exist")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -11,7 +11,7 @@ from archpress.architectures.references import REFERENCES, InputShape, reference
 from archpress.errors import UnknownNetworkError
 from archpress.importing.assembly import Captured
 from archpress.importing.capturing import capture
-from archpress.importing.factories import load_into, load_module
+from archpress.importing.factories import load_into, load_module, usual_shape
 
 FORMS = "a reference, FILE.py:FACTORY, PACKAGE.MODULE:FACTORY, architecture.json or FILE.onnx"
 
@@ -36,7 +36,7 @@ class FoundNetwork:
 def find_network(
     name: str, input_shape: InputShape, classes: int, weights: Path | None = None
 ) -> FoundNetwork:
-    """Return the network that ``name`` means.
+    """Return the network that ``name`` means, fit for the data.
 
     Args:
         name: A reference, ``path/to/file.py:factory``, ``package.module:factory``, the path of an
@@ -50,7 +50,7 @@ def find_network(
         UnsupportedNetworkError: It is found and cannot be expressed.
         InvalidArchitectureError: The file is unreadable or not an architecture.
     """
-    found = _found(name, input_shape, classes, weights)
+    found = read_network(name, input_shape, classes, weights)
     network = found.architecture
     if (network.input_shape, network.classes) != (input_shape, classes):
         raise UnknownNetworkError(
@@ -60,7 +60,20 @@ def find_network(
     return found
 
 
-def _found(name: str, input_shape: InputShape, classes: int, weights: Path | None) -> FoundNetwork:
+def read_network(
+    name: str, input_shape: InputShape | None, classes: int, weights: Path | None = None
+) -> FoundNetwork:
+    """Return the network that ``name`` means, whatever images it is for.
+
+    Args:
+        name: As for `find_network`.
+        input_shape: ``(C, H, W)``, which files may know better; None for a usual one.
+        classes: Outputs of a reference.
+        weights: A file with the network's trained weights.
+
+    Raises:
+        ArchpressError: As for `find_network`.
+    """
     if name.endswith(".onnx"):
         from archpress.importing.onnx_graphs import capture_onnx
 
@@ -68,18 +81,33 @@ def _found(name: str, input_shape: InputShape, classes: int, weights: Path | Non
             raise UnknownNetworkError(f"{name} has its own weights; leave the file of weights out")
         return of_captured(capture_onnx(_existing(name)))
     if ":" in name:
-        return of_captured(capture(load_module(name, weights), input_shape), weights is not None)
+        module = load_module(name, weights)
+        shape = input_shape or usual_shape(module)
+        return of_captured(capture(module, shape), weights is not None)
     if name.endswith(".json"):
         network = Architecture.load(_existing(name))
-    elif name in REFERENCES or not name.endswith((".py", ".pt", ".pth")):
-        network = reference(name, input_shape, classes)
     else:
-        raise UnknownNetworkError(f"{name} is no network by itself; expected {FORMS}")
+        network = named_reference(name, input_shape or (1, 28, 28), classes)
     if weights is None:
         return FoundNetwork(network)
     model = build(network, 0)
     load_into(model, weights)
     return FoundNetwork(network, model.state_dict(), True)
+
+
+def named_reference(name: str, input_shape: InputShape, classes: int) -> Architecture:
+    """Return a reference; a file or folder that is none is answered with what to write.
+
+    Raises:
+        UnknownNetworkError: No such reference, or it does not fit the images.
+    """
+    if name not in REFERENCES and name.endswith(".py"):
+        raise UnknownNetworkError(
+            f"{name} is a file; say what in it makes the network: {name}:NAME"
+        )
+    if name not in REFERENCES and Path(name).exists():
+        raise UnknownNetworkError(f"{name} is no network by itself; expected {FORMS}")
+    return reference(name, input_shape, classes)
 
 
 def of_captured(captured: Captured, given: bool = False) -> FoundNetwork:

@@ -92,7 +92,28 @@ def _without_data(module: nn.Module) -> tuple[nn.Module, dict[int, tuple[str, Te
         empty = torch.empty_like(tensor, device="meta", dtype=dtype)
         memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
         names[id(memo[id(tensor)])] = (name, tensor.detach())
-    return copy.deepcopy(module, memo).eval(), names
+    return double_of(module, memo).eval(), names
+
+
+def double_of(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Return a copy; ``memo`` has, by id, what stands in it for objects of the module.
+
+    Tensors that a forward pass left behind are shared: PyTorch refuses to copy them.
+
+    Raises:
+        UnsupportedNetworkError: Something in the module cannot be copied.
+    """
+    for part in module.modules():
+        for value in tree_leaves(dict(vars(part))):
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo.setdefault(id(value), value.detach())
+    try:
+        return copy.deepcopy(module, memo)
+    except Exception as error:
+        raise UnsupportedNetworkError(
+            f"the module cannot be copied ({type(error).__name__}: {error}); take out of it what "
+            f"cannot, such as locks and open files"
+        ) from error
 
 
 class _Paths:
@@ -142,6 +163,7 @@ class _Recorder(TorchFunctionMode):
         before: tuple[int, ...], made: list[Tensor],
     ) -> None:  # fmt: skip
         function = str(getattr(func, "__name__", func)).split(".")[0]
+        inputs = inputs[:1] if function in _SHAPED_LIKE else inputs
         outputs = tuple(range(self._last() + 1, self._last() + 1 + len(made)))
         after = tuple(made[0].shape[1:])
         meaning = self._meaning(function, arguments, inputs, (before, after), len(made))
@@ -200,6 +222,10 @@ def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     else:
         return args, kwargs
     return (), dict(zip(names, args, strict=False)) | kwargs
+
+
+_SHAPED_LIKE = ("expand_as", "view_as", "reshape_as", "type_as")
+"""Calls that read no more of their second value than how it is made."""
 
 
 def _line() -> str | None:

@@ -5,19 +5,16 @@ from pathlib import Path
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
-from torch import nn
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.references import reference
-from archpress.errors import UnknownNetworkError
+from archpress.embedding.tokens import to_tokens
+from archpress.errors import EmbeddingError
 from archpress.importing.capturing import capture
 from archpress.importing.coverage import Coverage, coverage
-from archpress.importing.factories import load_module
+from archpress.importing.factories import load_module, usual_shape
+from archpress.importing.networks import read_network
 from archpress.importing.recording import record
 from archpress.reporting.tables import network_table
-
-USUAL_SIDES = {1: 28, 3: 32}
-"""Sides of images by channels, where the user says none."""
 
 
 def inspection(
@@ -33,32 +30,27 @@ def inspection(
     Raises:
         ArchpressError: Nothing is found under the name, or it cannot be read.
     """
-    if name.endswith(".json"):
-        if not Path(name).is_file():
-            raise UnknownNetworkError(f"network file {name} does not exist")
-        return [network_table(Architecture.load(Path(name)), Path(name).stem)]
-    if name.endswith(".onnx"):
-        from archpress.importing.onnx_graphs import capture_onnx
-
-        return [network_table(capture_onnx(Path(name)).architecture, Path(name).stem)]
     if ":" not in name:
-        return [network_table(reference(name, input_shape or (1, 28, 28), classes), name)]
+        network = read_network(name, input_shape, classes).architecture
+        notes = [Text(f"note: {note}") for note in _limits(network)]
+        return [network_table(network, Path(name).stem), *notes]
     module = load_module(name)
-    shape = input_shape or _usual_shape(module)
+    shape = input_shape or usual_shape(module)
     covered = coverage(record(module, shape))
     if covered.refusals:
         return [_refusals(covered, name), Text(_said(covered))]
     captured = capture(module, shape)
-    notes = [Text(f"note: {note}") for note in captured.notes]
+    notes = [Text(f"note: {note}") for note in (*captured.notes, *_limits(captured.architecture))]
     return [network_table(captured.architecture, name), Text(_said(covered)), *notes]
 
 
-def _usual_shape(module: nn.Module) -> tuple[int, int, int]:
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d) and part.in_channels in USUAL_SIDES:
-            side = USUAL_SIDES[part.in_channels]
-            return (part.in_channels, side, side)
-    raise UnknownNetworkError("say what images the network takes with --input-shape C,H,W")
+def _limits(architecture: Architecture) -> list[str]:
+    """Say what keeps ``compress`` from taking a network that is itself understood."""
+    try:
+        to_tokens([architecture])
+    except EmbeddingError as error:
+        return [f"compress does not take it: {error}; it can be captured, simplified and exported"]
+    return []
 
 
 def _refusals(covered: Coverage, name: str) -> Table:

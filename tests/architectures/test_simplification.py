@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.building import build
 from archpress.architectures.editing import Draft, Item
 from archpress.architectures.layers import (
     GELU,
@@ -585,3 +586,18 @@ def test_24_of_the_41_feature_layers_of_the_extreme_network_did_nothing() -> Non
     assert len(DID_SOMETHING) == 41 - 24
     assert simple.cost.parameters == 61_321 - 10 * 2 * 135 == 58_621
     assert folded == simple  # no norm follows a convolution directly
+
+
+@pytest.mark.parametrize("wrong", ["none", "of others", "too many", "another layer's shape"])
+def test_weights_of_another_network_are_refused(wrong: str) -> None:
+    network = Architecture((1, 4, 4), (Convolution(3, 3), BatchNorm(), ReLU(), Linear(2)))
+    weights = build(network, 0).state_dict()
+    other = Architecture((1, 4, 4), (Convolution(4, 3), BatchNorm(), ReLU(), Linear(2)))
+    given = {
+        "none": {},
+        "of others": {f"features.{name}": value for name, value in weights.items()},
+        "too many": {**weights, "more": torch.zeros(1)},
+        "another layer's shape": build(other, 0).state_dict(),
+    }[wrong]
+    with pytest.raises(InvalidArchitectureError, match=r"no state dict of build\(architecture\)"):
+        simplify(network, given)

@@ -1,6 +1,7 @@
 """An input network that comes trained is evaluated, not trained again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 import archpress
 from archpress.architectures.building import build
 from archpress.compression.finishing import finish
+from archpress.compression.pipeline import Pipeline
 from archpress.compression.preparation import prepare
 from archpress.compression.settings import load_settings
 from archpress.compression.task import CompressionTask, Resources
@@ -207,3 +209,40 @@ def test_from_python_a_module_is_taken_as_it_is(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.base.test_accuracy == (1.0,)
     assert module.training
+
+
+def test_weights_that_changed_are_not_continued_with(tmp_path: Path) -> None:
+    folder = write_project(tmp_path, "state dict")
+    data = brightness_data()
+    np.savez(
+        folder / "data.npz", x_train=data.train.images[:, 0].numpy(),
+        y_train=data.train.labels.numpy(), x_test=data.test.images[:, 0].numpy(),
+        y_test=data.test.labels.numpy(),
+    )  # fmt: skip
+    call = (
+        "compress", f"{folder / 'net.py'}:fresh", "--data", folder / "data.npz",
+        "--settings", folder / "tiny.toml", "--profile", "demo", "--out", folder / "run",
+        "--mean", "0.5", "--deviation", "0.25", "--weights", folder / "w.pt",
+    )  # fmt: skip
+    assert command(*call).exit_code == 0
+    before = (folder / "run" / "result.json").read_bytes()
+    state = torch.load(folder / "w.pt", weights_only=True)
+    torch.save({**state, "fc.bias": state["fc.bias"] + 0.001}, folder / "w.pt")
+    assert "the input network's weights have changed since" in refused(*call, "--resume")
+    assert (folder / "run" / "result.json").read_bytes() == before
+
+
+def test_weights_that_a_short_training_surpasses_are_refused(
+    found: FoundNetwork, tmp_path: Path
+) -> None:
+    task = task_of(found, brightness_data())
+    assert task.trained is not None
+    poor = replace(task, trained=replace(task.trained, validation_accuracy=0.4))
+    fair = replace(task, trained=replace(task.trained, validation_accuracy=0.47))
+    settings = load_settings("demo", flags={"network": "given"})
+    executor = Scripted(poor.data)  # labels are 0.5, seeds a little better
+    with Archive(tmp_path / "archive.sqlite") as archive:
+        resources = Resources(archive, executor, tmp_path)
+        with pytest.raises(SettingsError, match=r"give 40\.00 % .* for a label gives 5\d\.\d\d %"):
+            Pipeline(settings, poor, resources, None).check_given_weights()  # type: ignore[arg-type]
+        Pipeline(settings, fair, resources, None).check_given_weights()  # type: ignore[arg-type]

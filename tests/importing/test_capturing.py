@@ -1,6 +1,7 @@
 """capture: any module in, the same function out, or a refusal that names the part."""
 
 import copy
+import threading
 import warnings
 from dataclasses import replace
 
@@ -8,9 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
+from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import (
+    Convolution,
     Dropout,
     GlobalAveragePool,
     Layer,
@@ -422,6 +426,78 @@ def test_a_network_that_ends_in_an_activation_is_refused() -> None:
 def test_shared_activations_are_one_layer_each() -> None:
     architecture = capture(MODULES["shared_activation"].make(), (3, 32, 32)).architecture
     assert sum(isinstance(layer, ReLU) for layer in architecture.layers) > 1
+
+
+def test_a_module_that_keeps_what_its_last_pass_made_is_captured() -> None:
+    class Keeping(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            for part in self:
+                x = part(x)
+            self.last, self.all = x, [x]
+            return x
+
+    module = Keeping(nn.Flatten(), nn.Linear(4, 2))
+    module(torch.randn(1, 1, 2, 2))
+    assert capture(module, (1, 2, 2)).architecture.layers == (Linear(2),)
+
+
+def test_a_pruned_module_is_refused_for_its_computed_weight() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    prune.l1_unstructured(module[1], "weight", 0.5)
+    with pytest.raises(UnsupportedNetworkError, match="its weight is computed"):
+        capture(module, (1, 2, 2))
+
+
+def test_a_module_that_cannot_be_copied_is_refused() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    module.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(UnsupportedNetworkError, match=r"cannot be copied \(TypeError: .*locks"):
+        capture(module, (1, 2, 2))
+
+
+def test_outputs_that_are_no_numbers_are_refused() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    nn.init.constant_(module[1].weight, float("nan"))  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedNetworkError, match="own outputs on the example are not finite"):
+        capture(module, (1, 2, 2))
+
+
+@pytest.mark.parametrize("example", [(1, 2), (2, 2, 1, 2, 2), "images", (1, 0, 2), None, 3])
+def test_an_example_that_is_no_shape_is_refused(example: object) -> None:
+    with pytest.raises(UnsupportedNetworkError, match=r"expected a tensor \[N, C, H, W\] or its"):
+        capture(nn.Flatten(), example)  # type: ignore[arg-type]
+
+
+def test_the_shape_of_a_batch_is_a_shape_too() -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    assert capture(module, torch.zeros(5, 1, 2, 2).shape).architecture.input_shape == (1, 2, 2)  # type: ignore[arg-type]
+
+
+def test_a_gate_may_be_expanded_by_hand() -> None:
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.up = nn.Linear(3, 2), nn.Linear(2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            gate = torch.sigmoid(self.up(torch.relu(self.down(x.mean((2, 3))))))
+            return x * gate.view(*gate.shape, 1, 1).expand_as(x)
+
+    module = nn.Sequential(Gate(), nn.Flatten(), nn.Linear(12, 2))
+    kinds = [type(layer) for layer in capture(module, (3, 2, 2)).architecture.layers]
+    assert kinds == [SqueezeExcite, Linear]
+
+
+def test_what_archpress_builds_is_captured_as_it_was() -> None:
+    layers = (Convolution(6, 3), SqueezeExcite(4), ReLU(), GlobalAveragePool(), Linear(10))
+    architecture = Architecture((3, 8, 8), layers)
+    assert capture(build(architecture, 0), (3, 8, 8)).architecture == architecture
+
+
+def test_a_capture_shows_itself_briefly() -> None:
+    captured = capture(MODULES["lenet5"].make(), (1, 28, 28))
+    assert "tensor" not in repr(captured)
+    assert "<svg" in captured._repr_html_()
 
 
 def test_the_table_in_the_docs_is_true() -> None:

@@ -23,7 +23,7 @@ from archpress.errors import (
     UnsupportedNetworkError,
 )
 from archpress.importing.factories import load_into, load_module, read_state_dict
-from archpress.importing.networks import FoundNetwork, find_network, of_module
+from archpress.importing.networks import FoundNetwork, find_network, of_module, read_network
 
 SHAPE = (1, 8, 8)
 SMALL = Architecture(SHAPE, (Convolution(4, 3), ReLU(), GlobalAveragePool(), Linear(10)))
@@ -180,13 +180,28 @@ def test_a_damaged_file_is_refused_as_such(json_file: Path) -> None:
         find_network(str(json_file), SHAPE, 10)
 
 
-@pytest.mark.parametrize("name", ["mine.py", "weights.pt", "dir/weights.pth"])
-def test_a_file_that_is_no_network_by_itself_is_refused_with_the_forms(name: str) -> None:
-    refused(
-        f"{name} is no network by itself; expected a reference, FILE.py:FACTORY, "
-        "PACKAGE.MODULE:FACTORY, architecture.json or FILE.onnx",
-        name,
-    )
+def test_a_file_that_is_no_network_by_itself_is_refused_with_the_forms(tmp_path: Path) -> None:
+    for path in (tmp_path / "weights.pt", tmp_path):
+        (tmp_path / "weights.pt").touch()
+        refused(
+            f"{path} is no network by itself; expected a reference, FILE.py:FACTORY, "
+            "PACKAGE.MODULE:FACTORY, architecture.json or FILE.onnx",
+            str(path),
+        )
+
+
+def test_a_file_without_a_factory_is_refused_with_what_to_write() -> None:
+    refused("mine.py is a file; say what in it makes the network: mine.py:NAME", "mine.py")
+
+
+def test_without_data_a_file_says_its_own_shape(json_file: Path) -> None:
+    found = read_network(str(json_file), None, 10)
+    assert found.architecture.input_shape == SHAPE
+
+
+def test_without_data_a_module_gets_images_of_a_usual_shape(home: Path) -> None:
+    network = read_network(f"{home / 'mine.py'}:small", None, 10).architecture
+    assert network.input_shape == (1, 28, 28)
 
 
 def test_an_onnx_file_takes_no_other_weights(tmp_path: Path) -> None:
@@ -241,9 +256,9 @@ def test_a_network_made_at_import_has_the_same_weights_each_time(home: Path) -> 
     ("attribute", "message"),
     [
         ("smal", "{file} has no 'smal'; did you mean 'small'?"),
-        ("zzz", "{file} has no 'zzz'; valid: Net, WIDTH, constant, *"),
-        ("failing", "{file}:failing fails: RuntimeError: no weights on this machine; *"),
-        ("needing", "{file}:needing fails: TypeError: *; it is called without arguments"),
+        ("zzz", "{file} has no 'zzz'; valid: Net, *"),
+        ("failing", "{file}:failing fails (mine.py:*): RuntimeError: no weights on this machine"),
+        ("needing", "{file}:needing fails*: TypeError: *; it is called without arguments"),
         ("number", "{file}:number gives a int, expected a torch module"),
         ("constant", "{file}:constant is a str, expected a factory"),
     ],
@@ -268,11 +283,11 @@ def test_a_file_that_is_not_there_is_refused(home: Path) -> None:
 def test_a_file_that_cannot_be_imported_is_refused(home: Path, source: str, reason: str) -> None:
     path = home / "broken.py"
     path.write_text(source)
-    refused(f"{path} cannot be imported: {reason}", f"{path}:small")
+    refused(f"{path} cannot be imported*: {reason}", f"{path}:small")
 
 
 def test_a_module_that_cannot_be_imported_is_refused() -> None:
-    message = "no_such_module_at_all cannot be imported: ModuleNotFoundError: *"
+    message = "no_such_module_at_all cannot be imported*: ModuleNotFoundError: *"
     refused(message, "no_such_module_at_all:small")
 
 
@@ -299,7 +314,7 @@ def test_a_file_that_exits_is_refused(home: Path) -> None:
     (home / "exits.py").write_text("import sys\nsys.exit(3)\n")
     try:
         path = home / "exits.py"
-        refused(f"{path} cannot be imported: SystemExit: 3", f"{path}:small")
+        refused(f"{path} cannot be imported (exits.py:2): SystemExit: 3", f"{path}:small")
     except SystemExit:
         pytest.fail("SystemExit")
 
@@ -308,7 +323,7 @@ def test_a_factory_that_exits_is_refused(home: Path) -> None:
     path = home / "leaves.py"
     path.write_text("import sys\ndef small(): sys.exit(3)\n")
     try:
-        refused(f"{path}:small fails: SystemExit: 3; *", f"{path}:small")
+        refused(f"{path}:small fails (leaves.py:2): SystemExit: 3", f"{path}:small")
     except SystemExit:
         pytest.fail("SystemExit")
 
@@ -443,8 +458,6 @@ def test_weights_of_another_size_are_refused_in_one_line(json_file: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("absent.pt", None, "FileNotFoundError: *"),
-        ("absent.safetensors", None, "FileNotFoundError: *"),
         ("text.pt", b"not a state dict", UNSAFE),
         ("text.safetensors", b"not a state dict", "SafetensorError: *"),
         ("empty.pt", b"", "EOFError: *"),
@@ -490,3 +503,9 @@ def test_a_dict_whose_keys_are_numbers_holds_no_state_dict(tmp_path: Path) -> No
         path = written(tmp_path / "w.pt", {key: torch.zeros(1) for key in keys})
         with pytest.raises(UnknownNetworkError, match="holds no state dict"):
             read_state_dict(path)
+
+
+@pytest.mark.parametrize("name", ["absent.pt", "absent.safetensors"])
+def test_an_absent_file_of_weights_is_refused(json_file: Path, name: str) -> None:
+    path = json_file.parent / name
+    refused(f"weights {path} do not exist", json_file, weights=path)
