@@ -448,9 +448,9 @@ def test_inspect_shows_what_stands_in_the_way_and_the_trunk_beside_it(models: Pa
     assert "a trunk of 1 layers can be searched, 112 of 260 parameters (43.1 %)" in said
 
 
-def test_inspect_says_what_compress_would_refuse(models: Path) -> None:
+def test_inspect_says_where_compress_cannot_start(models: Path) -> None:
     said = plain(archpress("inspect", f"{models}:long").stdout)
-    assert "note: compress does not take it: a network of 71 layers exceeds the 64" in said
+    assert "note: compress searches from labelled networks alone: a network of 71 layers" in said
 
 
 def test_sample_draws_from_the_neighbourhood_of_a_network(models: Path, tmp_path: Path) -> None:

@@ -65,9 +65,12 @@ class Candidate:
 
 
 def decode_path(
-    steps: Iterable[Step], starts: Sequence[Architecture], objective: Objective
+    steps: Iterable[Step], starts: Sequence[Architecture], objective: Objective, first: int = 0
 ) -> list[Candidate]:
-    """Return the simplified decodings of all starts at all steps; step 0 is the start re-read."""
+    """Return the simplified decodings of all starts at all steps; step 0 is the start re-read.
+
+    Starts are numbered from ``first``.
+    """
     input_shape, classes = starts[0].input_shape, starts[0].classes
     target = objective.embedding.parameter_target
     path = []
@@ -82,7 +85,7 @@ def decode_path(
             path.append(
                 Candidate(
                     architecture, len(decoded.layers) - len(architecture.layers),
-                    start.digest, index, step.number, rules,
+                    start.digest, first + index, step.number, rules,
                     float(step.objective.value[index]), float(step.objective.accuracy[index]),
                     float(counts[index]), step.stopped[index],
                 )

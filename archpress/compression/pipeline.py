@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -16,7 +16,7 @@ from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.selection import best
 from archpress.compression.settings import RunSettings
-from archpress.compression.task import CompressionTask, Resources, trainable
+from archpress.compression.task import Budget, CompressionTask, Resources, trainable
 from archpress.embedding.diagnostics import diagnose
 from archpress.embedding.fitting import (
     CHECKPOINT,
@@ -27,6 +27,7 @@ from archpress.embedding.fitting import (
     split_held_out,
 )
 from archpress.embedding.model import Embedding
+from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
@@ -186,20 +187,30 @@ class Pipeline:
             table.parameter_weight,
         )  # fmt: skip
         starts = self._starts(search)
-        everything = embedding.encode([label.architecture for label in search.labelled.values()])
+        labelled = [label.architecture for label in search.labelled.values()]
+        everything = embedding.encode([a for a in labelled if not why_inexpressible(a)])
         normalised = table.step == "normalised"
         eta = table.step_size * (mean_distance(everything) if normalised else 1.0)
         steps = descend(objective, embedding.encode(starts), table.steps, eta, normalised)
-        path = decode_path(steps, starts, objective)
+        first = int(starts[0] != self.task.network)
+        path = decode_path(steps, starts, objective, first)
         candidates = rank(path, self.task, objective)
         search.path += [(number, candidate) for candidate in path]
         search.refused.append(dict(candidates.refused))
         return candidates
 
     def _starts(self, search: Search) -> list[Architecture]:
-        """Return the input network and the best labelled ones within the budget."""
-        others = best(search.labelled.values(), self.task, self.settings.search.starts - 1)
-        return [self.task.network, *(label.architecture for label in others)]
+        """Return the input network, where the embedding takes it, and the best labelled ones.
+
+        The labelled ones are within the budget; where none is, they are the best of any size.
+        """
+        own = [] if why_inexpressible(self.task.network) else [self.task.network]
+        wanted = self.settings.search.starts - len(own)
+        known = [e for e in search.labelled.values() if not why_inexpressible(e.architecture)]
+        others = best(known, self.task, wanted)
+        if not own and not others:
+            others = best(known, replace(self.task, budget=Budget(None)), wanted)
+        return [*own, *(label.architecture for label in others)]
 
     def _to_label(self, candidates: Candidates, search: Search) -> list[Candidate]:
         """Return the best candidates that have no label yet."""
@@ -253,11 +264,14 @@ def labelled_record(candidate: Candidate, label: Label) -> dict[str, object]:
 
 
 def examples(labels: Iterable[Label]) -> list[Example]:
-    """Return what the embedding can learn from labels; those without an accuracy say nothing."""
+    """Return what the embedding can learn from labels.
+
+    Those without an accuracy say nothing, and networks that it cannot express cannot be shown.
+    """
     return [
         Example(label.architecture, label.accuracy)
         for label in labels
-        if label.accuracy is not None
+        if label.accuracy is not None and not why_inexpressible(label.architecture)
     ]
 
 

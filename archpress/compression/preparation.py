@@ -17,7 +17,7 @@ from archpress.architectures.spaces import (
 )
 from archpress.compression.settings import RunSettings, read_amount
 from archpress.compression.task import Budget, CompressionTask, TrainedNetwork
-from archpress.embedding.tokens import to_tokens
+from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError, UnknownNetworkError
 from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.datasets import DataSet, load
@@ -52,6 +52,9 @@ def make_space(settings: RunSettings, network: Architecture) -> Space:
     shape, classes = network.input_shape, network.classes
     if table.name == "paper":
         return PaperSpace(shape, classes, limits)
+    reason = why_inexpressible(network)
+    if table.name == "neighbourhood" and reason:
+        raise SettingsError(f"the neighbourhood cannot be searched: {reason}; use the space blocks")
     if table.name == "neighbourhood":
         return NeighbourhoodSpace(shape, classes, limits, network)
     return BlocksSpace(shape, classes, limits, blocks=table.blocks)
@@ -100,6 +103,11 @@ def trained_weights(
     return None, f"its weights give {at_chance}: it is trained by the final recipe"
 
 
+def _search_note(network: Architecture) -> str:
+    reason = why_inexpressible(network)
+    return f"the search starts from labelled networks alone: {reason}" if reason else ""
+
+
 def _scaling(settings: RunSettings, data: DataSet) -> tuple[Tensor, Tensor]:
     table = settings.trained
     if not table.mean:
@@ -126,7 +134,6 @@ def prepare(
         UnsupportedNetworkError: It cannot be expressed.
         SettingsError: An amount is not a number or a share, or weights have learned nothing.
         BudgetError: The target cannot be met.
-        EmbeddingError: The network has a layer that the embedding cannot express.
     """
     found = found or find_input_network(settings, data)
     network = found.architecture
@@ -135,7 +142,6 @@ def prepare(
             f"the network takes {network.input_shape} images and {network.classes} classes, "
             f"the data has {data.input_shape} and {data.classes}"
         )
-    to_tokens([network])
     target = read_amount(
         settings.search.target_parameters, network.cost.parameters, "search.target_parameters"
     )
@@ -153,7 +159,7 @@ def prepare(
         finalists=settings.final.finalists,
         seed=settings.seed,
         trained=trained,
-        notes=(*found.notes, *([why] if why else [])),
+        notes=(*found.notes, *filter(None, (why, _search_note(network)))),
     )
     task.check()
     return task

@@ -43,6 +43,15 @@ def to_tokens(architectures: Sequence[Architecture]) -> Tensor:
     return tokens
 
 
+def why_inexpressible(architecture: Architecture) -> str:
+    """Return why the embedding cannot take a network, in words; empty where it can."""
+    try:
+        to_tokens([architecture])
+    except EmbeddingError as error:
+        return str(error)
+    return ""
+
+
 def field_masks(tokens: Tensor) -> Tensor:
     """Return bool ``[..., F]``: which fields of ``[..., F]`` tokens their layer kinds have.
 

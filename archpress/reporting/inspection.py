@@ -7,8 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archpress.architectures.architecture import Architecture
-from archpress.embedding.tokens import to_tokens
-from archpress.errors import EmbeddingError
+from archpress.embedding.tokens import why_inexpressible
 from archpress.importing.capturing import capture
 from archpress.importing.coverage import Coverage, coverage
 from archpress.importing.factories import load_module, usual_shape
@@ -45,12 +44,9 @@ def inspection(
 
 
 def _limits(architecture: Architecture) -> list[str]:
-    """Say what keeps ``compress`` from taking a network that is itself understood."""
-    try:
-        to_tokens([architecture])
-    except EmbeddingError as error:
-        return [f"compress does not take it: {error}; it can be captured, simplified and exported"]
-    return []
+    """Say where ``compress`` cannot start its search from the network itself."""
+    reason = why_inexpressible(architecture)
+    return [f"compress searches from labelled networks alone: {reason}"] if reason else []
 
 
 def _refusals(covered: Coverage, name: str) -> Table:

@@ -15,7 +15,6 @@ from archpress.errors import (
     ArchpressError,
     BudgetError,
     DataError,
-    EmbeddingError,
     SettingsError,
     UnknownNetworkError,
 )
@@ -106,11 +105,15 @@ def test_an_architecture_of_another_task_is_refused(network: Architecture) -> No
         ((Convolution(8, 11, padding=5),), "kernel 11, the embedding reaches 10"),
     ],
 )
-def test_a_network_that_the_embedding_cannot_express_is_refused(
+def test_a_network_that_the_embedding_cannot_express_is_no_start(
     layer: tuple[Convolution, ...], complaint: str
 ) -> None:
-    with pytest.raises(EmbeddingError, match=complaint):
-        prepared(Architecture((1, 8, 8), (*layer, Linear(10))))
+    network = Architecture((1, 8, 8), (*layer, Linear(10)))
+    (note,) = prepared(network).notes
+    assert note.startswith("the search starts from labelled networks alone: ")
+    assert complaint in note
+    with pytest.raises(SettingsError, match=f"the neighbourhood cannot be searched: .*{complaint}"):
+        prepared(network, space__name="neighbourhood")
 
 
 def test_an_architecture_goes_before_the_name() -> None:

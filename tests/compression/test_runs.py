@@ -14,7 +14,7 @@ from torch import Tensor
 
 import archpress
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.layers import Convolution
+from archpress.architectures.layers import Convolution, Linear, Tanh
 from archpress.baselines import NAMES, find_baseline
 from archpress.compression import runs
 from archpress.compression.preparation import load_data, prepare
@@ -29,6 +29,7 @@ from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import InProcess
 from archpress.evaluation.scoring import accuracy
+from archpress.importing.networks import FoundNetwork
 from tests.compression.tasks import Scripted, tiny_data, watched
 
 BUDGET = 75_626 * 30 // 100
@@ -546,3 +547,23 @@ def test_the_papers_configuration_and_space_work_from_end_to_end(
     rival = rival_in(run.path, "width_scaling", find_baseline("width_scaling"))
     ours = result.architecture.cost.parameters
     assert rival.architecture.cost.parameters <= ours, "without a budget, the size of the result"
+
+
+def test_a_network_too_long_for_the_embedding_is_compressed_from_labelled_ones(
+    tmp_path: Path,
+) -> None:
+    layers = (Convolution(64, 3, 1, 1), *[Tanh()] * 70, Linear(10))
+    found = FoundNetwork(Architecture((1, 8, 8), layers))
+    settings = tiny_settings(space__max_parameters=20_000, space__max_macs=2_000_000)
+    path = tmp_path / "run"
+    run = Run(path, settings, compress_in(path, settings, network=found))
+    assert run.result.base.architecture == found.architecture
+    starts = {row["start"] for row in run.lines("descent.jsonl")}
+    assert starts
+    assert 0 not in starts
+    assert found.architecture.digest not in {row["origin"] for row in run.lines("descent.jsonl")}
+    assert run.lines("path.jsonl") == []
+    (note,) = run.json("network.json")["notes"]
+    assert "72 layers exceeds the 64 positions" in note
+    again = compress_in(path, settings, resume=True, network=found)
+    assert again.compressed == run.result.compressed
