@@ -11,6 +11,7 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.runs import compress_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Progress, silent
+from archpress.errors import SettingsError
 from archpress.evaluation.datasets import DataSet, load
 from archpress.importing.networks import FoundNetwork, of_module
 
@@ -55,6 +56,10 @@ def compress(
         settings = load_settings(profile, flags={**flags, "network": str(network)})
         return compress_in(Path(out), settings, resume, progress, given)
     settings = load_settings(profile, flags={**flags, "network": "object"})
+    if settings.trained.weights:
+        raise SettingsError(
+            "trained.weights goes with a network that is named; load the weights into the module"
+        )
     if isinstance(network, Architecture):
         found = FoundNetwork(network)
     else:

@@ -100,7 +100,7 @@ ATTRIBUTES = {
             *(DepthwiseConvolution(3, bias=False), BatchNorm(affine=False)),
             *(AveragePool(3, 2, 1, count_padding=False), GELU(approximate="tanh")),
             *(LeakyReLU(negative_slope=0.2), Dropout(rate=0.25)),
-            *(Linear(6, bias=False), BatchNorm(eps=0.01, affine=False), Linear(3)),
+            *(Linear(6, bias=False), BatchNorm(eps=0.01, momentum=0.3, affine=False), Linear(3)),
         ),
     ),
     "skip with bias": Architecture(

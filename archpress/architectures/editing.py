@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.layers import Layer
+from archpress.architectures.layers import BatchNorm, Layer, Shape
 from archpress.architectures.segments import layer_prefixes, shortcut_prefixes
 from archpress.errors import InvalidArchitectureError
 
@@ -56,12 +56,15 @@ class Draft:
             item = self.items[index]
             item.tensors = _with_prefix(weights, prefix)
             taken += len(item.tensors)
-            learned = item.layer.parameters(architecture.shapes[index])
-            if learned != sum(t.numel() for n, t in item.tensors.items() if _is_learned(n)):
-                raise _unfit(f"those of layer {index} ({item.layer.kind}) are missing or of others")
+            _check(f"layer {index}", item.layer, architecture.shapes[index], item.tensors)
         for index, prefixes in shortcut_prefixes(architecture).items():
             self.items[index].fitting = [_with_prefix(weights, prefix) for prefix in prefixes]
             taken += sum(map(len, self.items[index].fitting))
+            shape = architecture.shapes[index + 1 - architecture.layers[index].skip]
+            pairs = zip(architecture.shortcuts[index], self.items[index].fitting, strict=True)
+            for layer, tensors in pairs:
+                _check(f"the shortcut of layer {index}", layer, shape, tensors)
+                shape = layer.output_shape(shape)
         if taken < len(weights):
             raise _unfit(f"{len(weights) - taken} names are not the network's")
 
@@ -115,6 +118,17 @@ class Draft:
             for start, tensors in named:
                 state |= {start + name: tensor for name, tensor in tensors.items()}
         return state
+
+
+def _check(where: str, layer: Layer, shape: Shape, tensors: Tensors) -> None:
+    """Refuse tensors that cannot be a layer's: too few, of other sizes, or without statistics."""
+    learned = sum(tensor.numel() for name, tensor in tensors.items() if _is_learned(name))
+    incomplete = isinstance(layer, BatchNorm) and not set(tensors) >= _STATISTICS
+    if learned != layer.parameters(shape) or incomplete:
+        raise _unfit(f"those of {where} ({layer.kind}) are missing or of another size")
+
+
+_STATISTICS = {"running_mean", "running_var"}
 
 
 def _is_learned(name: str) -> bool:

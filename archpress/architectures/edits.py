@@ -106,7 +106,7 @@ def change_kernel(draft: Draft, generator: torch.Generator) -> bool:
     smaller = layer.kernel > 3 or (layer.kernel == 3 and isinstance(layer, Convolution))
     grow = layer.kernel < 7 and (not smaller or bool(torch.rand((), generator=generator) < 0.3))
     kernel = layer.kernel + 2 if grow else layer.kernel - 2
-    item.layer = replace(layer, kernel=max(kernel, 1), padding=max(kernel, 1) // 2)
+    item.layer = replace(layer, kernel=kernel, padding=kernel // 2)
     return True
 
 
@@ -127,9 +127,9 @@ def change_stride(draft: Draft, generator: torch.Generator) -> bool:
     assert isinstance(item.layer, Convolution | DepthwiseConvolution)
     item.layer = replace(item.layer, stride=2)
     after = place + len(_unit(draft, place))
-    pool = draft.items[after] if after < len(draft.items) else item
-    if isinstance(pool.layer, Pool) and pool.layer.stride == 2 and not pool.source:
-        draft.remove(pool)
+    for pool in draft.items[after : after + 1]:
+        if isinstance(pool.layer, Pool) and pool.layer.stride == 2 and not pool.source:
+            draft.remove(pool)
     return True
 
 

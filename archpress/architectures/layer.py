@@ -66,7 +66,10 @@ def require_finite(owner: Any, kind: str, name: str, above: float = -math.inf) -
     Raises:
         InvalidArchitectureError: Names the field.
     """
-    value = float(getattr(owner, name))
+    try:
+        value = float(getattr(owner, name))
+    except OverflowError:
+        value = math.inf
     if not above < value < math.inf:
         raise InvalidArchitectureError(f"{kind} has {name} {value}, expected a number > {above}")
     object.__setattr__(owner, name, value)  # 0 and 0.0 are one network, with one digest
@@ -80,14 +83,17 @@ class Projection:
         bias: Whether the convolution has a bias.
         batch_norm: Whether BatchNorm follows.
         eps: That BatchNorm's epsilon.
+        momentum: That BatchNorm's momentum.
     """
 
     bias: bool = False
     batch_norm: bool = True
     eps: float = 1e-5
+    momentum: float = 0.1
 
     def __post_init__(self) -> None:
         require_finite(self, "projection", "eps", above=0)
+        require_finite(self, "projection", "momentum", above=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +189,10 @@ class Layer(ABC):
 
 
 def _json_of(value: Any) -> Any:
-    return asdict(value) if isinstance(value, Projection) else value
+    if not isinstance(value, Projection):
+        return value
+    usual = asdict(Projection())
+    return {name: part for name, part in asdict(value).items() if part != usual[name]}
 
 
 def _read_fields(owner: Any, name: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -78,18 +78,20 @@ class BatchNorm(Layer):
     kind: ClassVar[str] = "batch_norm"
 
     eps: float = field(default=1e-5, kw_only=True)
+    momentum: float = field(default=0.1, kw_only=True)
     affine: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         Layer.__post_init__(self)
         require_finite(self, self.kind, "eps", above=0)
+        require_finite(self, self.kind, "momentum", above=0)
 
     def parameters(self, shape: Shape) -> int:
         return 2 * shape[0] * self.affine
 
     def call(self, shape: Shape) -> Call:
-        options = {"eps": self.eps, "affine": self.affine}
-        options = without_defaults(options, eps=1e-5, affine=True)
+        options = {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
+        options = without_defaults(options, eps=1e-5, momentum=0.1, affine=True)
         return Call(f"BatchNorm{2 if len(shape) == 3 else 1}d", (shape[0],), options)
 
 
@@ -190,7 +192,7 @@ def shortcut_layers(layer: Layer, source: Shape, target: Shape) -> tuple[Layer, 
     convolution = Convolution(target[0], 1, stride, bias=layer.projection.bias)
     if not layer.projection.batch_norm:
         return (convolution,)
-    return (convolution, BatchNorm(eps=layer.projection.eps))
+    return (convolution, BatchNorm(eps=layer.projection.eps, momentum=layer.projection.momentum))
 
 
 def _needed_stride(source: Shape, target: Shape) -> int:

@@ -3,16 +3,25 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.editing import Draft
 from archpress.architectures.edits import EDITS
-from archpress.architectures.space import Limits, RejectedDrawError, Space
+from archpress.architectures.space import (
+    MAX_KERNEL,
+    MAX_LAYERS,
+    MAX_PADDING,
+    MAX_STRIDE,
+    MAX_WIDTH,
+    Limits,
+    RejectedDrawError,
+    Space,
+)
 from archpress.architectures.widths import scaled, width_groups
-from archpress.errors import InvalidArchitectureError, SettingsError
+from archpress.errors import InvalidArchitectureError
 
 LARGEST_WIDTH_CHANGE = 2.0
 
@@ -30,12 +39,10 @@ class NeighbourhoodSpace(Space):
         edits: At most so many.
     """
 
-    origin: Architecture | None = None
-    edits: int = 4
+    origin: Architecture = field(kw_only=True)
+    edits: int = field(default=4, kw_only=True)
 
     def draw(self, generator: torch.Generator, repaired: Counter[str]) -> Architecture:
-        if self.origin is None:
-            raise SettingsError("a neighbourhood needs the network that it is around")
         draft = Draft(self.origin)
         names = list(EDITS)
         for _ in range(int(torch.randint(self.edits + 1, (), generator=generator))):
@@ -49,6 +56,8 @@ class NeighbourhoodSpace(Space):
                 repaired[name] += 1
             draft = Draft(edited)
         drawn = self._thinned(draft.architecture(), generator)
+        if not _within_reach(drawn):
+            raise RejectedDrawError("beyond what can be searched")
         if drawn.classes != self.classes:
             raise RejectedDrawError("other classes")
         if drawn == self.origin:
@@ -72,6 +81,14 @@ class NeighbourhoodSpace(Space):
         return _times(network, groups, own, low)
 
 
+def _within_reach(network: Architecture) -> bool:
+    """Return whether no field of any layer is beyond what a draw of any space may have."""
+    most = (MAX_KERNEL, MAX_WIDTH, MAX_STRIDE, MAX_PADDING)
+    highest = [max(column) for column in list(zip(*network.rows(), strict=True))[1:5]]
+    fields = all(value <= limit for value, limit in zip(highest, most, strict=True))
+    return fields and len(network.layers) <= MAX_LAYERS
+
+
 def _times(
     network: Architecture, groups: Sequence[int], own: Sequence[float], log_common: float
 ) -> Architecture:
@@ -92,5 +109,5 @@ def neighbourhood(
     size = architecture.cost.parameters
     limits = limits or Limits(min_parameters=max(1, size // 100), max_parameters=size)
     return NeighbourhoodSpace(
-        architecture.input_shape, architecture.classes, limits, architecture, edits
+        architecture.input_shape, architecture.classes, limits, origin=architecture, edits=edits
     )

@@ -103,4 +103,4 @@ def _steps(architecture: Architecture) -> Iterable[str]:
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.6f}" for value in values)
+    return ", ".join(f"{value:.6g}" for value in values)

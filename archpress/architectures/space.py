@@ -19,6 +19,7 @@ from archpress.errors import BudgetError
 MAX_LAYERS = 64
 MAX_KERNEL = 10
 MAX_WIDTH = 4096
+MAX_STRIDE = MAX_PADDING = 10
 
 
 @dataclass(frozen=True)

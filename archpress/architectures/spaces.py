@@ -6,6 +6,8 @@ from archpress.architectures.paper_space import PaperSpace
 from archpress.architectures.space import (
     MAX_KERNEL,
     MAX_LAYERS,
+    MAX_PADDING,
+    MAX_STRIDE,
     MAX_WIDTH,
     Limits,
     RejectedDrawError,
@@ -14,8 +16,9 @@ from archpress.architectures.space import (
 )
 
 __all__ = [
-    "BLOCKS", "MAX_KERNEL", "MAX_LAYERS", "MAX_WIDTH", "SPACES", "BlocksSpace", "Limits",
-    "NeighbourhoodSpace", "PaperSpace", "RejectedDrawError", "Sample", "Space", "neighbourhood",
+    "BLOCKS", "MAX_KERNEL", "MAX_LAYERS", "MAX_PADDING", "MAX_STRIDE", "MAX_WIDTH", "SPACES",
+    "BlocksSpace", "Limits", "NeighbourhoodSpace", "PaperSpace", "RejectedDrawError", "Sample",
+    "Space", "neighbourhood",
 ]  # fmt: skip
 
 SPACES: dict[str, type[Space]] = {

@@ -177,6 +177,11 @@ class AveragePool(Pool):
 
     count_padding: bool = field(default=True, kw_only=True)
 
+    def __post_init__(self) -> None:
+        Pool.__post_init__(self)
+        if not self.padding:
+            object.__setattr__(self, "count_padding", True)  # it says nothing then
+
     def options(self) -> dict[str, Any]:
         options = Pool.options(self)
         return options if self.count_padding else options | {"count_include_pad": False}

@@ -125,7 +125,7 @@ class Pipeline:
                 f"the input network's weights give {100 * given.validation_accuracy:.2f} % on "
                 f"validation, where its short training for a label gives {100 * label:.2f} %: say "
                 f"with mean and deviation how pixels were scaled when the weights were trained, or "
-                f"leave the weights out"
+                f"set trained.use = false to have the network trained here"
             )
 
     def label(self, architectures: Sequence[Architecture], stage: str = "labels") -> list[Label]:

@@ -56,8 +56,8 @@ def make_space(settings: RunSettings, network: Architecture) -> Space:
     if table.name == "neighbourhood" and reason:
         raise SettingsError(f"the neighbourhood cannot be searched: {reason}; use the space blocks")
     if table.name == "neighbourhood":
-        return NeighbourhoodSpace(shape, classes, limits, network)
-    return BlocksSpace(shape, classes, limits, blocks=table.blocks)
+        return NeighbourhoodSpace(shape, classes, limits, origin=network)
+    return BlocksSpace(shape, classes, limits, blocks=table.blocks, global_pool=table.global_pool)
 
 
 def find_input_network(settings: RunSettings, data: DataSet) -> FoundNetwork:
@@ -82,7 +82,7 @@ def trained_weights(
     Raises:
         SettingsError: Those of a named file are not, or there is not one scale per channel.
     """
-    if found.weights is None:
+    if found.weights is None or not settings.trained.use:
         return None, ""
     scaling = _scaling(settings, data)
     model = build(found.architecture)

@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.finishing import Finished, input_scaling_of
 from archpress.compression.pipeline import Pipeline
@@ -24,7 +25,7 @@ from archpress.compression.run_folder import (
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
 from archpress.embedding.model import Embedding
-from archpress.errors import RunFolderError
+from archpress.errors import ExportError, RunFolderError
 from archpress.evaluation.archive import Archive, open_existing
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import ProcessPool
@@ -103,9 +104,10 @@ def rival_in(
     method: Method,
     progress: Progress = silent,
     data: DataSet | None = None,
-    network: FoundNetwork | None = None,
 ) -> CompressionResult:
     """Run a rival in the folder of a finished run: same task, archive, labels and recipe.
+
+    The network is the one kept in the folder; no code that the folder names is run.
 
     Where the run had no parameter budget the rival gets the size of the run's result.
 
@@ -114,7 +116,7 @@ def rival_in(
     """
     settings = read_settings(path)
     record = _finished(path)
-    task = prepare(settings, data or load_data(settings), network)
+    task = prepare(settings, data or load_data(settings), kept_network(path))
     if task.budget.parameters is None:
         task = replace(task, budget=Budget(record["parameters"], task.budget.weight))
     with _opened(path, settings, True, task, progress) as (folder, resources):
@@ -123,6 +125,17 @@ def rival_in(
         folder.write_json(f"results/{name}.json", result.to_json())
         write_summary(folder)
     return result
+
+
+def kept_network(path: Path) -> FoundNetwork:
+    """Return the input network of a finished run, with its own weights if it was given trained."""
+    from safetensors.torch import load_file
+
+    record = read_record(path / "results" / "base.json", "architecture")
+    architecture = Architecture.from_json(record["architecture"])
+    digest = read_record(path / "environment.json").get("weights_digest")
+    weights = path / "weights" / f"given-{digest}.safetensors"
+    return FoundNetwork(architecture, load_file(weights) if digest else None)
 
 
 def _finished(path: Path) -> dict[str, Any]:
@@ -212,10 +225,14 @@ def write_product(
     folder: RunFolder, finished: Finished, task: CompressionTask, onnx: bool | None
 ) -> None:
     """Write ``compressed/``: the network's files, with the weights that validate best."""
-    mean, deviation = input_scaling_of(task)
-    export(
-        finished.architecture, finished.model(), folder.path / "compressed", mean, deviation, onnx
-    )
+    product = (finished.architecture, finished.model(), folder.path / "compressed")
+    scaling = input_scaling_of(task)
+    try:
+        export(*product, *scaling, onnx)
+    except ExportError:
+        if onnx is False:
+            raise
+        export(*product, *scaling, False)  # the rest must not fail with an extra
 
 
 def write_summary(folder: RunFolder) -> None:

@@ -36,11 +36,14 @@ class TrainedSettings(_Table):
     """``[trained]``: weights that the input network comes with, and what pixels they expect.
 
     Attributes:
+        use: Whether weights that come with the network, by this setting or in a module, may stand
+            in place of its training.
         weights: A state dict as ``.safetensors`` or as ``torch.save`` wrote it; empty for none.
         mean: Per channel, what is subtracted from pixels in [0, 1]; empty for the final recipe's.
         deviation: Per channel, what they are then divided by.
     """
 
+    use: bool = True
     weights: str = ""
     mean: tuple[float, ...] = ()
     deviation: tuple[Annotated[float, Field(gt=0)], ...] = ()
@@ -55,12 +58,14 @@ class TrainedSettings(_Table):
 class SpaceSettings(_Table):
     """``[space]``: what is sampled, how many networks are labelled, how large they may be.
 
-    ``blocks`` are the kinds that the space of that name draws from. Amounts in per cent are of the
+    ``blocks`` are the kinds that the space of that name draws from, ``global_pool`` says whether
+    its networks may end in one. Amounts in per cent are of the
     input network.
     """
 
     name: Literal["paper", "blocks", "neighbourhood"] = "blocks"
     blocks: tuple[str, ...] = BLOCKS
+    global_pool: bool = True
     networks: int = Field(default=160, ge=10)
     min_parameters: Amount = "0.5%"
     max_parameters: Amount = "100%"

@@ -13,12 +13,18 @@ from torch import Tensor
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.batch_cost import OWN_WIDTH, WINDOWED
 from archpress.architectures.layers import KIND_BY_CODE
-from archpress.architectures.spaces import MAX_KERNEL, MAX_LAYERS, MAX_WIDTH
+from archpress.architectures.spaces import (
+    MAX_KERNEL,
+    MAX_LAYERS,
+    MAX_PADDING,
+    MAX_STRIDE,
+    MAX_WIDTH,
+)
 from archpress.errors import EmbeddingError, InvalidArchitectureError
 
 FIELDS = ("type", "kernel", "channels", "stride", "padding", "skip")
 POSITIONS = MAX_LAYERS
-RANGES = (len(KIND_BY_CODE), MAX_KERNEL, MAX_WIDTH, 10, 10, POSITIONS)
+RANGES = (len(KIND_BY_CODE), MAX_KERNEL, MAX_WIDTH, MAX_STRIDE, MAX_PADDING, POSITIONS)
 """The largest value of each field; what appendix 9 draws from, and the canvas for the skip."""
 
 

@@ -77,8 +77,8 @@ def assemble(steps: Steps) -> Captured:
     )  # fmt: skip
 
 
-def way_through(steps: Steps) -> list[Step]:
-    """Return the steps that are the layers from input to output, shortcuts left out.
+def way_through(steps: Steps) -> list[Node]:
+    """Return the layers from input to output, each with its shortcut.
 
     Raises:
         UnsupportedNetworkError: There is no such way.
@@ -86,7 +86,7 @@ def way_through(steps: Steps) -> list[Step]:
     graph = Graph(steps)
     nodes = graph.way_to(graph.output()[0])
     _refuse_shared_weights(nodes)
-    return [node.step for node in nodes]
+    return nodes
 
 
 def _refuse_shared_weights(nodes: list[Node]) -> None:
@@ -180,10 +180,11 @@ class _Assembly:
         except InvalidArchitectureError as error:
             raise refuse(node.step, str(error)) from error
         if needed != tuple(step.layer for step in shortcut.layers):
-            expected = " and ".join(n.source(shape) for n in needed) or "the value itself"
+            expected = " and ".join(each.kind.replace("_", " ") for each in needed)
             raise refuse(
                 shortcut.step or node.step,
-                f"a shortcut from {shape} to {self.shape} can only be {expected}",
+                f"a shortcut from {shape} to {self.shape} can only be "
+                f"{f'a 1x1 {expected} with weights' if needed else 'the value itself'}",
             )
         self.layers[index] = layer
         self.fitting[index] = shortcut.layers
@@ -204,8 +205,9 @@ def _projection(shortcut: Shortcut) -> Projection:
         return Projection()
     convolution, *norm = (step.layer for step in shortcut.layers)
     bias = isinstance(convolution, Convolution) and convolution.bias
-    eps = norm[0].eps if norm and isinstance(norm[0], BatchNorm) else Projection().eps
-    return Projection(bias, bool(norm), eps)
+    if norm and isinstance(norm[0], BatchNorm):
+        return Projection(bias, True, norm[0].eps, norm[0].momentum)
+    return Projection(bias, False)
 
 
 def _shape_after(input_shape: Shape, layers: list[Layer], index: int) -> Shape:

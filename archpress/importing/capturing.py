@@ -1,5 +1,6 @@
 """``capture``: a module and an example input -> its architecture and weights, checked by a run."""
 
+import math
 from typing import Any
 
 import torch
@@ -55,9 +56,11 @@ def _shape_of(images: Tensor) -> tuple[int, int, int]:
     return channels, height, width
 
 
-@torch.no_grad()
 def _check_outputs(module: nn.Module, captured: Captured, images: Tensor) -> None:
     """Refuse a capture that does not give the module's outputs.
+
+    On the example, and on random images with weights that let a signal through: with the user's own
+    weights and example a part may give nothing that could be missed.
 
     Raises:
         UnsupportedNetworkError: They differ: something was recorded wrongly.
@@ -66,19 +69,58 @@ def _check_outputs(module: nn.Module, captured: Captured, images: Tensor) -> Non
     # Weights of float32 need no copy; buffers do, for a forward pass may change them.
     single = all(parameter.dtype == torch.float32 for parameter in parameters)
     shared: dict[int, Any] = {id(parameter): parameter for parameter in parameters if single}
-    double = double_of(module, shared).eval().float()
-    device = parameters[0].device if parameters else images.device
-    with torch.random.fork_rng(devices=[]):
-        expected = double(images.to(device)).float().cpu().flatten(1)
+    _compare(double_of(module, shared).eval().float(), captured, images)
+    double = double_of(module, {}).eval().float()
+    generator = torch.Generator().manual_seed(0)
+    _let_signals_through(double, generator)
+    drawn = torch.randn(images.shape, generator=generator)
+    if _run(double, drawn).isfinite().all():
+        _compare(double, assemble(record(double, _shape_of(images))), drawn)
+
+
+@torch.no_grad()
+def _compare(module: nn.Module, captured: Captured, images: Tensor) -> None:
+    expected = _run(module, images).flatten(1)
     if not expected.isfinite().all():
         raise UnsupportedNetworkError("the module's own outputs on the example are not finite")
     given = captured.model()(images)
     if captured.ending:
         given = getattr(torch, captured.ending)(given, 1)
-    difference = float((given - expected).abs().max())
+    alike = given.shape == expected.shape
+    difference = float((given - expected).abs().max()) if alike else math.inf
     if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise UnsupportedNetworkError(
             f"the captured network gives other outputs than the module (by {difference:.2g}): "
             f"if its forward pass computes in low precision (autocast), capture it without; else "
             f"please report it"
         )
+
+
+@torch.no_grad()
+def _run(module: nn.Module, images: Tensor) -> Tensor:
+    """Return the module's outputs, computed where its weights are."""
+    device = next((parameter.device for parameter in module.parameters()), images.device)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            outputs: Tensor = module(images.clone().to(device))
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise UnsupportedNetworkError(
+            f"the forward pass fails on the example {tuple(images.shape)}: "
+            f"{type(error).__name__}: {message}"
+        ) from error
+    return outputs.float().cpu()
+
+
+@torch.no_grad()
+def _let_signals_through(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw weights that keep the size of a signal, and shifts and statistics that change it."""
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if not tensor.is_floating_point():
+            continue
+        if tensor.dim() > 1:
+            tensor.normal_(0, math.sqrt(2 / max(1, tensor[0].numel())), generator=generator)
+        elif name.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        else:
+            tensor.normal_(0.5, 0.3, generator=generator)

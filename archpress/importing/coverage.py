@@ -1,11 +1,12 @@
 """Which part of a network archpress can search, where it cannot search all of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from archpress.errors import UnsupportedNetworkError
 from archpress.importing.assembly import assemble, way_through
-from archpress.importing.steps import INPUT, LayerStep, Refused, Step, Steps
+from archpress.importing.graph import Node
+from archpress.importing.steps import INPUT, Refused, Step, Steps
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,26 @@ class Coverage:
 def coverage(steps: Steps) -> Coverage:
     """Return what of a recorded network can be searched."""
     unused = tuple(name for name in steps.tensors if name not in steps.read)
-    every = _count(steps, steps.tensors)
-    refusals = tuple(
-        f"{step.where}: {step.meaning.reason}"
-        for step in steps.steps
-        if isinstance(step.meaning, Refused)
-    )
+    every = sum(tensor.numel() for tensor in steps.tensors.values())
     try:
-        assemble(steps)
+        captured = assemble(steps)
     except UnsupportedNetworkError as error:
         trunk = max(_trunks(steps), key=lambda trunk: trunk.parameters, default=None)
         searchable = trunk.parameters if trunk else 0
-        return Coverage(every, searchable, unused, refusals or (str(error),), trunk)
-    return Coverage(every, every - _count(steps, unused), unused, (), None)
+        return Coverage(every, searchable, unused, tuple(_refusals(steps, str(error))), trunk)
+    return Coverage(every, captured.architecture.cost.parameters, unused, (), None)
 
 
-def _count(steps: Steps, names: Iterable[str]) -> int:
-    return sum(steps.tensors[name].numel() for name in names if name in steps.tensors)
+def _refusals(steps: Steps, error: str) -> Iterator[str]:
+    """Yield what ends the capture, then every other step that would."""
+    refused = {
+        step.where: f"{step.where}: {step.meaning.reason}"
+        for step in steps.steps
+        if isinstance(step.meaning, Refused)
+    }
+    first = next((where for where in refused if error.startswith(f"{where}: ")), None)
+    yield refused.pop(first) if first is not None else error
+    yield from refused.values()
 
 
 def _trunks(steps: Steps) -> list[Trunk]:
@@ -78,18 +82,28 @@ def _trunks(steps: Steps) -> list[Trunk]:
     found = []
     for run in runs:
         while run:
-            layers = _chain(steps, run)
-            if layers:
-                names = {name for step in layers for name in step.parameters}
-                where = [step.where for step in layers]
-                found.append(Trunk(where[0], where[-1], len(layers), _count(steps, names)))
+            nodes = _chain(steps, run)
+            if nodes:
+                places = nodes[0].step.where, nodes[-1].step.where
+                found.append(Trunk(*places, len(nodes), sum(map(_parameters, nodes))))
                 break
             run = run[:-1]
     return found
 
 
-def _chain(steps: Steps, run: Sequence[Step]) -> list[Step]:
-    """Return the steps of a run that are one way from its first value to its last; may be none."""
+def _parameters(node: Node) -> int:
+    """Return the learned values of a layer and its shortcut."""
+    fitting = node.shortcut.layers if node.shortcut else ()
+    return sum(
+        tensor.numel()
+        for part in (node.meaning, *fitting)
+        for name, tensor in part.tensors.items()
+        if not name.startswith("running_")
+    )
+
+
+def _chain(steps: Steps, run: Sequence[Step]) -> list[Node]:
+    """Return the layers of a run that are one way from its first value to its last; may be none."""
     start = run[0].inputs[0]
     numbers = {start: INPUT} | {value: value for step in run for value in step.outputs}
     if any(value not in numbers for step in run for value in step.inputs):
@@ -97,9 +111,7 @@ def _chain(steps: Steps, run: Sequence[Step]) -> list[Step]:
     renumbered = tuple(
         replace(step, inputs=tuple(numbers[value] for value in step.inputs)) for step in run
     )
-    part = replace(steps, steps=renumbered, output=run[-1].outputs[0])
     try:
-        way = way_through(part)
+        return way_through(replace(steps, steps=renumbered, output=run[-1].outputs[0]))
     except UnsupportedNetworkError:
         return []
-    return [step for step in way if isinstance(step.meaning, LayerStep)]

@@ -55,10 +55,9 @@ def usual_shape(module: nn.Module) -> tuple[int, int, int]:
     Raises:
         UnknownNetworkError: Its first convolution takes other channels, or it has none.
     """
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d) and part.in_channels in _USUAL_SIDES:
-            side = _USUAL_SIDES[part.in_channels]
-            return (part.in_channels, side, side)
+    channels = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 0)
+    if channels in _USUAL_SIDES:
+        return (channels, _USUAL_SIDES[channels], _USUAL_SIDES[channels])
     raise UnknownNetworkError("say what images the network takes with --input-shape C,H,W")
 
 

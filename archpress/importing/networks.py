@@ -79,7 +79,7 @@ def read_network(
 
         if weights is not None:
             raise UnknownNetworkError(f"{name} has its own weights; leave the file of weights out")
-        return of_captured(capture_onnx(_existing(name)))
+        return of_captured(capture_onnx(_existing(name), input_shape))
     if ":" in name:
         module = load_module(name, weights)
         shape = input_shape or usual_shape(module)

@@ -197,7 +197,9 @@ def _read_batch_norm(values: Arguments, shapes: tuple[Shape, Shape], weights: We
     if not affine and (values.get("weight") is not None or values.get("bias") is not None):
         return Refused("BatchNorm with weight or bias alone, or computed; stored ones are needed")
     kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    return LayerStep(BatchNorm(eps=float(values.get("eps", 1e-5)), affine=affine), kept)
+    momentum = values.get("momentum")  # None is the mean over all batches, which only training is
+    layer = BatchNorm(eps=float(values.get("eps", 1e-5)), momentum=momentum or 0.1, affine=affine)
+    return LayerStep(layer, kept)
 
 
 def _read_pool(kind: type[MaxPool | AveragePool]) -> Callable[..., Meaning]:

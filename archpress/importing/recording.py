@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from archpress.errors import UnsupportedNetworkError
-from archpress.importing.reading import read_call
+from archpress.importing.reading import CHAIN, read_call
 from archpress.importing.steps import INPUT, Adding, Meaning, Multiplying, Refused, Step, Steps
 
 BATCH = 2
@@ -156,7 +156,36 @@ class _Recorder(TorchFunctionMode):
         made = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         if inputs and made:
             self._note(func, _by_name(func, args, kwargs), inputs, before, made)
+        if inputs and (not made or any(tensor is read[0] for tensor in made)):
+            self._forget_views(str(getattr(func, "__name__", func)), read[0], bool(made))
         return result
+
+    def _forget_views(self, function: str, written: Tensor, is_known: bool) -> None:
+        """Refuse what shares its storage with a tensor that was written to, if it is read again.
+
+        Also the tensor itself, where what was written is not known (an assignment to a slice).
+        """
+        if not is_known and function not in _WRITES:
+            return
+        storage = written.untyped_storage()._cdata
+        stale = [
+            tensor
+            for tensor in tree_leaves(self.held)
+            if (tensor is not written or not is_known)
+            and tensor.untyped_storage()._cdata == storage
+            and id(tensor) in self.number
+        ]
+        if not stale:
+            return
+        reason = Refused(f"a value is changed through another that shares its memory; {CHAIN}")
+        known = sorted({self.number[id(tensor)] for tensor in stale})
+        number = self._last() + 1
+        shape = tuple(written.shape[1:])
+        self.steps.append(
+            Step(self.paths.current, function, _line(), tuple(known), (number,), shape, reason)
+        )
+        for tensor in stale:
+            self.number[id(tensor)] = number
 
     def _note(
         self, func: Any, arguments: tuple[Any, Any], inputs: tuple[int, ...],
@@ -198,11 +227,6 @@ class _Recorder(TorchFunctionMode):
         return self.names[id(tensor)][1] if id(tensor) in self.names else None
 
 
-_TORCH_BATCH_NORM = (
-    "input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps",
-)  # fmt: skip
-
-
 def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     """Return arguments by name where the order is not that of ``torch.nn.functional``."""
     if func is torch.batch_norm:
@@ -223,6 +247,9 @@ def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
         return args, kwargs
     return (), dict(zip(names, args, strict=False)) | kwargs
 
+
+_WRITES = ("__setitem__", "copy_", "set_", "index_put_")
+"""Calls that write to a tensor and may return nothing."""
 
 _SHAPED_LIKE = ("expand_as", "view_as", "reshape_as", "type_as")
 """Calls that read no more of their second value than how it is made."""

@@ -107,8 +107,10 @@ def network_notes(folder: Path) -> list[str]:
     path = folder / "network.json"
     if not path.exists():
         return []
-    record = json.loads(path.read_text())
-    return [f"input network: {note}" for note in record.get("notes", [])]
+    try:
+        return [f"input network: {note}" for note in json.loads(path.read_text())["notes"]]
+    except (LookupError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 def network_table(network: Architecture, name: str) -> Table:

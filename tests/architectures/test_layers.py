@@ -112,7 +112,7 @@ ATTRIBUTES = [
     Case(DepthwiseConvolution(3, bias=False), (4, 3, 3), (4, 1, 1), (9, 3, 4, 1, 0, 0), 36, 36),
     Case(Linear(4, bias=False), (7,), (4,), (8, 0, 4, 0, 0, 0), 28, 28),
     Case(BatchNorm(affine=False), (6, 4, 5), (6, 4, 5), (3, 0, 6, 0, 0, 0)),
-    Case(BatchNorm(eps=0.1), (12,), (12,), (3, 0, 12, 0, 0, 0), 24),
+    Case(BatchNorm(eps=0.1, momentum=0.01), (12,), (12,), (3, 0, 12, 0, 0, 0), 24),
     Case(Dropout(rate=0.1), (3, 2, 2), (3, 2, 2), (6, 0, 3, 0, 0, 0)),
     Case(AveragePool(3, 2, 1, count_padding=False), (2, 5, 6), (2, 3, 3), (7, 3, 2, 2, 1, 0)),
     Case(GELU(approximate="tanh"), (7,), (7,), (14, 0, 7, 0, 0, 0)),
@@ -321,7 +321,7 @@ def test_the_json_says_attributes_only_where_they_are_not_the_default() -> None:
     assert ReLU(skip=1, projection=Projection(bias=True)).to_json() == {
         "kind": "relu",
         "skip": 1,
-        "projection": {"bias": True, "batch_norm": True, "eps": 1e-5},
+        "projection": {"bias": True},
     }
 
 
@@ -617,6 +617,8 @@ def test_pool_padding_is_refused_exactly_where_pytorch_refuses_it(
         (lambda: Dropout(rate=-0.1), "dropout has rate -0.1"),
         (lambda: Dropout(rate=float("nan")), "dropout has rate nan"),
         (lambda: BatchNorm(eps=0), r"batch_norm has eps 0\.0, expected a number > 0"),
+        (lambda: BatchNorm(momentum=0), r"batch_norm has momentum 0\.0, expected a number > 0"),
+        (lambda: Dropout(rate=10**400), "dropout has rate inf"),
         (lambda: BatchNorm(eps=-1e-5), "batch_norm has eps -1e-05, expected a number > 0"),
         (lambda: BatchNorm(eps=float("nan")), "batch_norm has eps nan"),
         (lambda: BatchNorm(eps=float("inf")), "batch_norm has eps inf"),

@@ -26,6 +26,7 @@ from archpress.architectures.neighbourhood_space import neighbourhood
 from archpress.architectures.references import conv7
 from archpress.architectures.spaces import Limits, NeighbourhoodSpace, RejectedDrawError
 from archpress.architectures.widths import scaled, width_groups
+from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import BudgetError
 from archpress.importing.capturing import capture
 from tests.networks import MODULES
@@ -268,7 +269,17 @@ def test_each_width_changes_by_a_factor_of_its_own_of_at_most_two_either_way() -
 
 def test_the_target_is_met_closely_from_below() -> None:
     limits = Limits(min_parameters=100_000, max_parameters=100_001)
-    space = NeighbourhoodSpace((1, 28, 28), 10, limits, conv7(), 0)
+    space = NeighbourhoodSpace((1, 28, 28), 10, limits, origin=conv7(), edits=0)
     for seed in range(20):
         drawn = space.draw(generator(seed), Counter())
         assert 0.9 * 100_000 < drawn.cost.parameters <= 100_001
+
+
+def test_no_draw_is_beyond_what_can_be_searched() -> None:
+    long = Architecture((1, 16, 16), (*[Convolution(4, 3, 1, 1), ReLU()] * 30, Linear(10)))
+    wide = Architecture((1, 16, 16), (Convolution(4096, 4, 4), Convolution(64, 4, 4), Linear(10)))
+    for origin in (long, wide):
+        drawn = neighbourhood(origin, edits=8).sample(200, generator(0))
+        assert drawn.rejected["beyond what can be searched"]
+        for network in drawn.architectures:
+            assert not why_inexpressible(network)

@@ -183,7 +183,7 @@ def test_the_logits_of_a_last_layer_with_a_skip_are_returned() -> None:
 def test_the_scaling_of_the_inputs_is_said_where_it_is_known() -> None:
     source = source_code(ZOO["digits-cnn"], [0.5], [0.25])
     docstring = ast.get_docstring(ast.parse(source)) or ""
-    assert "subtract 0.500000; divide by 0.250000." in docstring
+    assert "subtract 0.5; divide by 0.25." in docstring
     assert "Normalise" not in source_code(ZOO["digits-cnn"])
 
 

@@ -26,7 +26,7 @@ from archpress.architectures.spaces import (
     Sample,
     Space,
 )
-from archpress.errors import BudgetError, SettingsError
+from archpress.errors import BudgetError
 from tests.small_networks import SHAPES, ZOO, generator
 
 Shape = tuple[int, int, int]
@@ -39,7 +39,7 @@ def make_space(name: str, shape: Shape, classes: int, limits: Limits | None = No
         return SPACES[name](shape, classes, limits)
     residual = ZOO["inverted residuals"].layers[:-1]
     origin = Architecture(shape, (*residual, Linear(classes)))
-    return NeighbourhoodSpace(shape, classes, limits, origin)
+    return NeighbourhoodSpace(shape, classes, limits, origin=origin)
 
 
 every_space = pytest.mark.parametrize("name", SPACES)
@@ -207,8 +207,3 @@ def test_every_sampled_network_fits_data_limits_and_canvas(
         bounds = (8, 10, MAX_WIDTH, 10, 10, 0) if name == "paper" else (16, 10, MAX_WIDTH, 4, 10, 8)
         if name != "neighbourhood":  # separated convolutions make skips longer
             assert all(a <= b for a, b in zip(highest, bounds, strict=True))
-
-
-def test_a_neighbourhood_of_nothing_is_refused() -> None:
-    with pytest.raises(SettingsError, match="a neighbourhood needs the network that it is around"):
-        NeighbourhoodSpace((1, 8, 8), 10).sample(1, generator(0))

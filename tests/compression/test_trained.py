@@ -1,6 +1,7 @@
 """An input network that comes trained is evaluated, not trained again."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from archpress.architectures.building import build
 from archpress.compression.finishing import finish
 from archpress.compression.pipeline import Pipeline
 from archpress.compression.preparation import prepare
+from archpress.compression.runs import kept_network, rival_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import CompressionTask, Resources
-from archpress.errors import SettingsError
+from archpress.errors import BudgetError, SettingsError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.augmentation import normalise
 from archpress.evaluation.datasets import DataSet, from_tensors
@@ -195,18 +197,22 @@ def write_project(folder: Path, form: str) -> Path:
     return folder
 
 
+TINY_RUN: dict[str, Any] = {
+    "trained__mean": [0.5], "trained__deviation": [0.25], "search__target_parameters": 0,
+    "space__networks": 10, "space__min_parameters": 40, "space__max_parameters": 2_000,
+    "space__max_macs": 500_000, "space__blocks": ["plain"], "label__epochs": 1, "label__seeds": 1,
+    "embedding__iterations": 20, "embedding__unlabelled": 10, "embedding__size": 8,
+    "embedding__channels": 8, "embedding__hidden": 8, "search__steps": 2, "search__rounds": 1,
+    "final__epochs": 1, "final__seeds": 1, "execution__workers": 1, "execution__onnx": False,
+}  # fmt: skip
+
+
 def test_from_python_a_module_is_taken_as_it_is(tmp_path: Path) -> None:
     write_project(tmp_path, "state dict")
     module = Brightness()
     result = archpress.compress(
-        module, brightness_data(), out=tmp_path / "run", profile="demo",
-        trained__mean=[0.5], trained__deviation=[0.25], search__target_parameters=0,
-        space__networks=10, space__min_parameters=40, space__max_parameters=2_000,
-        space__max_macs=500_000, space__blocks=["plain"], label__epochs=1, label__seeds=1,
-        embedding__iterations=20, embedding__unlabelled=10, embedding__size=8,
-        embedding__channels=8, embedding__hidden=8, search__steps=2, search__rounds=1,
-        final__epochs=1, final__seeds=1, execution__workers=1, execution__onnx=False,
-    )  # fmt: skip
+        module, brightness_data(), out=tmp_path / "run", profile="demo", **TINY_RUN
+    )
     assert result.base.test_accuracy == (1.0,)
     assert module.training
 
@@ -246,3 +252,39 @@ def test_weights_that_a_short_training_surpasses_are_refused(
         with pytest.raises(SettingsError, match=r"give 40\.00 % .* for a label gives 5\d\.\d\d %"):
             Pipeline(settings, poor, resources, None).check_given_weights()  # type: ignore[arg-type]
         Pipeline(settings, fair, resources, None).check_given_weights()  # type: ignore[arg-type]
+
+
+def test_weights_may_be_left_unused(found: FoundNetwork) -> None:
+    task = task_of(found, brightness_data(), **{"trained.use": False})
+    assert (task.trained, task.notes) == (None, ())
+
+
+@pytest.mark.parametrize("network", [Brightness(), network_of(3)])
+def test_from_python_a_file_of_weights_goes_with_a_name(network: Any, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="goes with a network that is named"):
+        archpress.compress(
+            network, "digits", out=tmp_path / "run", profile="demo", trained__weights="w.pt"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rival_runs_no_code_that_the_folder_names(tmp_path: Path) -> None:
+    module, path = Brightness(), tmp_path / "run"
+    archpress.compress(module, brightness_data(), out=path, profile="demo", **TINY_RUN)
+    kept = kept_network(path)
+    expected = of_module(module, (1, 8, 8))
+    assert kept.architecture == expected.architecture
+    assert kept.weights is not None
+    assert expected.weights is not None
+    assert all(torch.equal(kept.weights[name], expected.weights[name]) for name in expected.weights)
+    settings = path / "run.toml"
+    settings.write_text(re.sub('network = ".*"', 'network = "os:abort"', settings.read_text()))
+    tasks: list[CompressionTask] = []
+
+    def method(task: CompressionTask, resources: Resources) -> Any:
+        tasks.append(task)
+        raise BudgetError("enough")
+
+    with pytest.raises(BudgetError, match="enough"):
+        rival_in(path, "random_search", method, data=brightness_data())
+    assert tasks[0].trained is not None

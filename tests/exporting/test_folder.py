@@ -101,7 +101,9 @@ def test_the_files_and_what_the_readme_says(tmp_path: Path) -> None:
     for part in (*FILES[:-1], "[N, 3, 9, 9]", "[N, 3]", "(0.5, 0.25, 0)", "(1, 2, 3)"):
         assert part in readme
     assert f"{NETWORK.cost.parameters:,} parameters" in readme
-    assert "subtract 0.500000" in (tmp_path / "new/one/model.py").read_text()
+    assert (
+        "subtract 0.5, 0.25, 0; divide by 1, 2, 3." in (tmp_path / "new/one/model.py").read_text()
+    )
 
 
 def test_weights_of_another_type_become_float32(tmp_path: Path) -> None:

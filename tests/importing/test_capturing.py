@@ -4,6 +4,7 @@ import copy
 import threading
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.nn.utils import prune
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import (
+    BatchNorm,
     Convolution,
     Dropout,
     GlobalAveragePool,
@@ -28,7 +30,8 @@ from archpress.errors import UnsupportedNetworkError
 from archpress.importing import capturing
 from archpress.importing.assembly import Captured, assemble
 from archpress.importing.capturing import capture
-from archpress.importing.steps import Steps
+from archpress.importing.reading import read_call
+from archpress.importing.steps import Passing, Steps
 from tests.importing.zoo_table import DOCUMENT, document
 from tests.networks import MODULES, PUBLISHED, Sample
 
@@ -498,6 +501,76 @@ def test_a_capture_shows_itself_briefly() -> None:
     captured = capture(MODULES["lenet5"].make(), (1, 28, 28))
     assert "tensor" not in repr(captured)
     assert "<svg" in captured._repr_html_()
+
+
+class Written(nn.Module):
+    """Changes a value in place, through what the name says."""
+
+    def __init__(self, through: str) -> None:
+        super().__init__()
+        self.through = through
+        self.conv = nn.Conv2d(3, 3, 1, bias=False)
+        self.last = nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.through == "a view, read itself":
+            x = F.relu_(x.view(len(x), -1))
+        elif self.through == "a view, read by its base":
+            F.relu_(x.view(len(x), -1))
+        elif self.through == "its base, read by a view":
+            view = x[:]
+            F.relu_(x)
+            x = view
+        elif self.through == "a slice":
+            x[:, 0] = 0
+        logits: Tensor = self.last(x.flatten(1))
+        return logits
+
+
+@pytest.mark.parametrize("example", [torch.zeros(1, 3, 2, 2), (3, 2, 2)])
+def test_a_value_changed_through_another_is_refused(example: Tensor | tuple[int, int, int]) -> None:
+    for through in ("a view, read by its base", "its base, read by a view", "a slice"):
+        with pytest.raises(UnsupportedNetworkError, match=r"py:\d+\)?: a value is changed"):
+            capture(Written(through), example)
+    kinds = [type(e) for e in capture(Written("a view, read itself"), example).architecture.layers]
+    assert kinds == [Convolution, ReLU, Linear]
+
+
+def test_what_the_users_weights_hide_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_tanh(*call: Any) -> Any:
+        return Passing() if call[0] == "tanh" else read_call(*call)
+
+    monkeypatch.setattr("archpress.importing.recording.read_call", without_tanh)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2))
+    nn.init.zeros_(module[3].weight)  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedNetworkError, match="gives other outputs than the module"):
+        capture(module, (1, 2, 2))
+
+
+def test_the_users_example_is_not_changed() -> None:
+    module = nn.Sequential(nn.SiLU(inplace=True), nn.Flatten(), nn.Linear(4, 2))
+    example = torch.randn(3, 1, 2, 2)
+    before = example.clone()
+    assert capture(module, example).architecture.layers == (SiLU(), Linear(2))
+    assert torch.equal(example, before)
+
+
+def test_a_forward_pass_that_wants_another_batch_is_refused() -> None:
+    class Fixed(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self[0](x.reshape(2, -1))
+            return logits
+
+    with pytest.raises(UnsupportedNetworkError, match=r"fails on the example \(4, 1, 2, 2\): Runt"):
+        capture(Fixed(nn.Linear(4, 2)), torch.randn(4, 1, 2, 2))
+
+
+def test_batch_norm_keeps_its_momentum() -> None:
+    module = nn.Sequential(nn.BatchNorm2d(1, momentum=0.01), nn.Flatten(), nn.Linear(4, 2))
+    captured = capture(module, (1, 2, 2))
+    assert captured.architecture.layers[0] == BatchNorm(momentum=0.01)
+    assert captured.model().get_submodule("block1.0").momentum == 0.01
 
 
 def test_the_table_in_the_docs_is_true() -> None:

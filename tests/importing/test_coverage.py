@@ -1,6 +1,8 @@
 """Coverage: which parameters lie in parts that can be searched."""
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from archpress.importing.coverage import Coverage, coverage
 from archpress.importing.recording import record
@@ -38,6 +40,38 @@ def test_the_trunk_after_an_unsupported_part_is_found() -> None:
     assert found.trunk is not None
     assert found.trunk.first == "mirror (conv2d)"
     assert found.trunk.last == "head.2 (linear)"
+
+
+def test_shortcuts_and_squeeze_excite_count_in_a_trunk() -> None:
+    class Cut(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            for part in self:
+                x = part(x)
+            return torch.cat([x, x], 1)
+
+    blocks = [MODULES["resnet20"].make(), MODULES["squeeze_excite"].make()]
+    for module in blocks:
+        found = coverage(record(Cut(module), (3, 32, 32)))
+        assert found.trunk is not None
+        assert found.searchable == sum(p.numel() for p in module.parameters())
+
+
+def test_what_ends_the_capture_comes_before_what_is_never_reached() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+            self.last = nn.Linear(12, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            torch.cat([x, x], 1)
+            logits: Tensor = self.last(self.conv(x).flatten(1))
+            return logits
+
+    first, second = coverage(record(Two(), (3, 2, 2))).refusals
+    assert "is shared with" in first
+    assert "concatenation" in second
 
 
 def test_every_refusal_is_listed() -> None:
