@@ -85,6 +85,8 @@ def pack(architectures: Sequence[Architecture]) -> Packed:
 def _surplus(architecture: Architecture, rows: Sequence[Row]) -> int:
     total = 0
     for layer, row, shape in zip(architecture.layers, rows, architecture.shapes, strict=False):
+        if getattr(layer, "bias", True) and getattr(layer, "affine", True):
+            continue  # no other attribute changes a count
         total += layer.parameters(shape) - type(layer).from_row(row).parameters(shape)
     for index, fitting in architecture.shortcuts.items():
         if fitting:
