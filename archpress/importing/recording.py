@@ -156,8 +156,10 @@ class _Recorder(TorchFunctionMode):
         made = [t for t in tree_leaves(result) if isinstance(t, Tensor)]
         if inputs and made:
             self._note(func, _by_name(func, args, kwargs), inputs, before, made)
-        if inputs and (not made or any(tensor is read[0] for tensor in made)):
-            self._forget_views(str(getattr(func, "__name__", func)), read[0], bool(made))
+        name = str(getattr(func, "__name__", func))
+        in_place = name.endswith("_") or any(v is True for v in (*args, *kwargs.values()))
+        if inputs and (name in _WRITES or (in_place and any(t is read[0] for t in made))):
+            self._forget_views(name, read[0], is_known=bool(made))
         return result
 
     def _forget_views(self, function: str, written: Tensor, is_known: bool) -> None:
@@ -165,8 +167,6 @@ class _Recorder(TorchFunctionMode):
 
         Also the tensor itself, where what was written is not known (an assignment to a slice).
         """
-        if not is_known and function not in _WRITES:
-            return
         storage = written.untyped_storage()._cdata
         stale = [
             tensor
@@ -231,15 +231,8 @@ def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     """Return arguments by name where the order is not that of ``torch.nn.functional``."""
     if func is torch.batch_norm:
         names = [
-            "input",
-            "weight",
-            "bias",
-            "running_mean",
-            "running_var",
-            "training",
-            "momentum",
-            "eps",
-        ]
+            "input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps",
+        ]  # fmt: skip
     elif isinstance(func, OpOverload):  # the calls of an exported program
         known = {"self": "input", "train": "training"}
         names = [known.get(each.name, each.name) for each in func._schema.arguments]
@@ -248,8 +241,8 @@ def _by_name(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     return (), dict(zip(names, args, strict=False)) | kwargs
 
 
-_WRITES = ("__setitem__", "copy_", "set_", "index_put_")
-"""Calls that write to a tensor and may return nothing."""
+_WRITES = ("__setitem__",)
+"""Calls that write to a tensor and return nothing."""
 
 _SHAPED_LIKE = ("expand_as", "view_as", "reshape_as", "type_as")
 """Calls that read no more of their second value than how it is made."""

@@ -537,6 +537,21 @@ def test_a_value_changed_through_another_is_refused(example: Tensor | tuple[int,
     assert kinds == [Convolution, ReLU, Linear]
 
 
+def test_a_call_that_changes_nothing_leaves_views_as_they_are() -> None:
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            flat = x.view(len(x), -1)
+            F.dropout(x.contiguous(), 0.5, training=self.training)
+            logits: Tensor = self.last(flat)
+            return logits
+
+    assert capture(Views(), (1, 2, 2)).architecture.layers == (Linear(2),)
+
+
 def test_what_the_users_weights_hide_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_tanh(*call: Any) -> Any:
         return Passing() if call[0] == "tanh" else read_call(*call)
