@@ -134,7 +134,8 @@ class _Fold:
         self.kernel = np.where(self.windowed, kernel, 1).clip(1)
         self.stride = np.where(self.windowed, stride, 1).clip(1)
         self.padding = np.where(self.windowed, padding, 0)
-        self.batch = np.arange(batch)
+        self.spatial, self.weighted = np.isin(kinds, SPATIAL), np.isin(kinds, WEIGHTED)
+        self.flattening = np.isin(kinds, FLATTENING)
         self.shapes = np.ones((length + 1, 3, batch), np.int64)
         self.shapes[0] = np.array(input_shape)[:, None]
         self.flat = np.zeros((length + 1, batch), bool)
@@ -173,18 +174,18 @@ class _Fold:
         (channels, height, width), flat = self.shapes[place], self.flat[place]
         kernel, stride = self.kernel[place], self.stride[place]
         linear = kinds == Linear.code
-        self.valid &= ~(flat & np.isin(kinds, SPATIAL))
+        self.valid &= ~(flat & self.spatial[place])
         new = self._output_shape(place, linear)
         area = kernel * kernel
         inputs = np.where(linear, channels * height * width, channels * area)
         inputs = np.where(kinds == DepthwiseConvolution.code, area, inputs)
-        weighted = np.isin(kinds, WEIGHTED)
+        weighted = self.weighted[place]
         squeezed = (kinds == SqueezeExcite.code) * self.fields[2, place]
         self.parameters += weighted * new[0] * (inputs + 1) + (kinds == BatchNorm.code) * 2 * new[0]
         self.parameters += 2 * squeezed * channels + (squeezed > 0) * (squeezed + channels)
         self.macs += weighted * new[0] * new[1] * new[2] * inputs + 2 * squeezed * channels
         self.shapes[place + 1] = new
-        self.flat[place + 1] = flat | np.isin(kinds, FLATTENING)
+        self.flat[place + 1] = flat | self.flattening[place]
         self.sizes[place + 1] = new[0] * new[1] * new[2]
         seen = np.minimum(self.seen[place] + (kernel - 1) * self.jump, FIELD_LIMIT)
         self.jump = np.minimum(self.jump * stride, FIELD_LIMIT)
@@ -201,7 +202,7 @@ class _Fold:
         kernel, stride, padding = self.kernel[place], self.stride[place], self.padding[place]
         new = np.empty((3, len(channels)), np.int64)
         new[0] = np.where(self.widened[place], self.fields[2, place].clip(1), channels)
-        ends = np.isin(self.fields[0, place], FLATTENING)
+        ends = self.flattening[place]
         for axis, side in enumerate(sides, 1):
             padded = side + 2 * padding - kernel
             self.valid &= padded >= 0

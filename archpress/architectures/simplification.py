@@ -65,11 +65,9 @@ def simplify(
     """
     draft = Draft(architecture, weights)
     rules = [*_RULES, _fold_batch_norm, _fold_shortcut_norm] if fold_batch_norm else _RULES
-    while any(rule(draft, draft.architecture().shapes) for rule in rules):
-        pass
-    if weights is None:
-        return draft.architecture()
-    return draft.architecture(), draft.weights()
+    while any(rule(draft, architecture) for rule in rules):
+        architecture = draft.architecture()
+    return architecture if weights is None else (architecture, draft.weights())
 
 
 def idle_layers(architecture: Architecture) -> int:
@@ -77,7 +75,8 @@ def idle_layers(architecture: Architecture) -> int:
     return len(architecture.layers) - len(simplify(architecture).layers)
 
 
-def _drop_idle(draft: Draft, shapes: Sequence[Shape]) -> bool:
+def _drop_idle(draft: Draft, architecture: Architecture) -> bool:
+    shapes = architecture.shapes
     nonnegative = _nonnegative(draft, shapes)
     for place, item in enumerate(draft.items[:-1]):
         if item.source is None and _is_idle(draft, place, shapes[place], nonnegative):
@@ -155,7 +154,7 @@ def _put(draft: Draft, pair: tuple[Item, Item], made: Item) -> None:
             item.source = made
 
 
-def _merge_norms(draft: Draft, shapes: Sequence[Shape]) -> bool:
+def _merge_norms(draft: Draft, architecture: Architecture) -> bool:
     def affine(item: Item) -> bool:
         return isinstance(item.layer, BatchNorm) and item.layer.affine
 
@@ -198,7 +197,8 @@ def _scale_and_shift(tensors: Tensors, eps: float) -> tuple[Tensor, Tensor]:
     return scale, bias.double() - tensors["running_mean"].double() * scale
 
 
-def _merge_linears(draft: Draft, shapes: Sequence[Shape]) -> bool:
+def _merge_linears(draft: Draft, architecture: Architecture) -> bool:
+    shapes = architecture.shapes
     inputs = {id(item): shape for item, shape in zip(draft.items, shapes, strict=False)}
     outputs = {id(item): shape for item, shape in zip(draft.items, shapes[1:], strict=False)}
 
@@ -230,7 +230,7 @@ def _joined(one: Item, two: Item) -> Linear:
     return replace(two.layer, bias=one.layer.bias or two.layer.bias)
 
 
-def _fold_batch_norm(draft: Draft, shapes: Sequence[Shape]) -> bool:
+def _fold_batch_norm(draft: Draft, architecture: Architecture) -> bool:
     weighted = Convolution | DepthwiseConvolution | Linear
     pair = _merge(
         draft,
@@ -254,8 +254,8 @@ def _folded(tensors: Tensors, scale: Tensor, shift: Tensor) -> Tensors:
     return {"weight": scaled.float(), "bias": (bias * scale + shift).float()}
 
 
-def _fold_shortcut_norm(draft: Draft, shapes: Sequence[Shape]) -> bool:
-    shortcuts = draft.architecture().shortcuts
+def _fold_shortcut_norm(draft: Draft, architecture: Architecture) -> bool:
+    shortcuts = architecture.shortcuts
     for place, item in enumerate(draft.items):
         projection = item.layer.projection
         if not shortcuts.get(place) or not projection.batch_norm:
@@ -270,9 +270,9 @@ def _fold_shortcut_norm(draft: Draft, shapes: Sequence[Shape]) -> bool:
     return False
 
 
-def _forget_projection(draft: Draft, shapes: Sequence[Shape]) -> bool:
+def _forget_projection(draft: Draft, architecture: Architecture) -> bool:
     """Set the projections that nothing goes through to the default, so that they say nothing."""
-    shortcuts = draft.architecture().shortcuts
+    shortcuts = architecture.shortcuts
     changed = False
     for place, item in enumerate(draft.items):
         if item.layer.projection != Projection() and not shortcuts.get(place):
@@ -281,6 +281,6 @@ def _forget_projection(draft: Draft, shapes: Sequence[Shape]) -> bool:
     return changed
 
 
-_RULES: list[Callable[[Draft, Sequence[Shape]], bool]] = [
+_RULES: list[Callable[[Draft, Architecture], bool]] = [
     _forget_projection, _drop_idle, _merge_norms, _merge_linears,
 ]  # fmt: skip

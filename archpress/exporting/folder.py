@@ -14,8 +14,6 @@ from archpress.exporting.onnx_files import onnx_bytes
 from archpress.files import write_bytes, write_json, write_tensors, write_text
 from archpress.optional import installed
 
-FILES = ("architecture.json", "model.py", "weights.safetensors", "model.onnx", "README.md")
-
 
 def export(
     architecture: Architecture,

@@ -5,30 +5,17 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from archpress.architectures.building import Network
 from archpress.errors import ExportError
-from archpress.files import write_bytes
 from archpress.optional import onnx_session, require
 
 INPUT, OUTPUT = "images", "logits"
 OPSET = 20  # the first in which GELU is one node
 TOLERANCE = 1e-5
-
-
-def write_onnx(network: Network, input_shape: tuple[int, int, int], path: Path) -> Path:
-    """Write a network as :func:`onnx_bytes` has it; return the path. Whole or not at all.
-
-    Raises:
-        MissingExtraError: The packages of the extra ``onnx`` are not there.
-        ExportError: The file would not give the network's outputs.
-        OSError: The place is not writable.
-    """
-    return write_bytes(path, onnx_bytes(network, input_shape))
 
 
 def onnx_bytes(network: Network, input_shape: tuple[int, int, int]) -> bytes:

@@ -1,5 +1,6 @@
 """Steps -> architecture and weights: the longest way through the network, and skips beside it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,9 @@ from archpress.importing.graph import CARRIER, Graph, Node, Shortcut
 from archpress.importing.steps import INPUT, LayerStep, Step, Steps, refuse
 
 Weights = dict[str, Tensor]
+
+TOLERANCE = 1e-5
+"""How far outputs of a captured network may be from those of the one it was read from."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,21 @@ class Captured:
         model = build(self.architecture)
         model.load_state_dict(self.weights)
         return model.eval()
+
+    @torch.no_grad()
+    def difference(self, images: Tensor, expected: Tensor) -> float:
+        """Return how far the outputs on ``[N, C, H, W]`` images are from the expected ``[N, K]``.
+
+        The largest difference, in units of the largest expected value or of 1 if that is smaller;
+        infinite where the shapes differ. The softmax that was left out is put on first.
+        """
+        given = self.model()(images)
+        if self.ending:
+            given = getattr(torch, self.ending)(given, 1)
+        if given.shape != expected.shape:
+            return math.inf
+        largest = float((given - expected).abs().max())
+        return largest / max(1.0, float(expected.abs().max()))
 
 
 def assemble(steps: Steps) -> Captured:

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from archpress.errors import UnsupportedNetworkError
-from archpress.importing.assembly import Captured, assemble
+from archpress.importing.assembly import TOLERANCE, Captured, assemble
 from archpress.importing.recording import double_of, record, unwrapped
-
-TOLERANCE = 1e-5
 
 
 def capture(module: nn.Module, example_input: Tensor | tuple[int, int, int]) -> Captured:
@@ -83,12 +81,8 @@ def _compare(module: nn.Module, captured: Captured, images: Tensor) -> None:
     expected = _run(module, images).flatten(1)
     if not expected.isfinite().all():
         raise UnsupportedNetworkError("the module's own outputs on the example are not finite")
-    given = captured.model()(images)
-    if captured.ending:
-        given = getattr(torch, captured.ending)(given, 1)
-    alike = given.shape == expected.shape
-    difference = float((given - expected).abs().max()) if alike else math.inf
-    if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+    difference = captured.difference(images, expected)
+    if not difference <= TOLERANCE:
         raise UnsupportedNetworkError(
             f"the captured network gives other outputs than the module (by {difference:.2g}): "
             f"if its forward pass computes in low precision (autocast), capture it without; else "

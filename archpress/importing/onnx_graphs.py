@@ -4,7 +4,6 @@ The file is run once by onnxruntime with all values as outputs. So all shapes ar
 computes them, and every value that does not depend on the images is a constant.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from archpress.architectures.layers import Shape
 from archpress.errors import UnsupportedNetworkError
-from archpress.importing.assembly import Captured, assemble
+from archpress.importing.assembly import TOLERANCE, Captured, assemble
 from archpress.importing.onnx_activations import Curves
 from archpress.importing.onnx_nodes import FLOAT, OnnxNode, padding_of, read_node, with_bias
 from archpress.importing.reading import read_call
@@ -31,7 +30,6 @@ from archpress.importing.steps import (
 )
 from archpress.optional import onnx_session, require
 
-TOLERANCE = 1e-5
 _SHAPES_ONLY = ("Shape", "Size")
 _ENDINGS = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
 
@@ -335,12 +333,8 @@ def _check_outputs(model: Any, captured: Captured, path: Path, images: tuple[str
     drawn = _images((batch, *captured.architecture.input_shape))
     (expected,) = _run(model, path, name, drawn).values()
     wanted = torch.from_numpy(expected.copy()).flatten(1)
-    with torch.no_grad():
-        given = captured.model()(drawn)
-    if captured.ending:
-        given = getattr(torch, captured.ending)(given, 1)
-    difference = float((given - wanted).abs().max()) if given.shape == wanted.shape else math.inf
-    if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):
+    difference = captured.difference(drawn, wanted)
+    if not difference <= TOLERANCE:
         raise UnsupportedNetworkError(
             f"the captured network gives other outputs than {path} (by {difference:.2g}): a "
             f"node was not understood; please report it"

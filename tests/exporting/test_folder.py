@@ -14,7 +14,7 @@ from torch import nn
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.errors import ExportError, MissingExtraError
-from archpress.exporting.folder import FILES, export
+from archpress.exporting.folder import export
 from tests.small_networks import ZOO, images_for
 
 NETWORK = ZOO["projected skip"]
@@ -55,6 +55,8 @@ for folder in map(Path, sys.argv[1:]):
     print(len(layers))
 assert not [name for name in sys.modules if name.startswith("archpress")]
 """
+
+FILES = ("architecture.json", "model.py", "weights.safetensors", "model.onnx", "README.md")
 
 
 def settled(network: Architecture) -> nn.Module:

@@ -11,7 +11,8 @@ from archpress.architectures.building import Network, build
 from archpress.architectures.layers import GELU, BatchNorm, Convolution, Hardswish, Linear
 from archpress.errors import ExportError
 from archpress.exporting import onnx_files
-from archpress.exporting.onnx_files import onnx_bytes, write_onnx
+from archpress.exporting.onnx_files import onnx_bytes
+from archpress.files import write_bytes
 from tests.small_networks import images_for
 
 onnx = pytest.importorskip("onnx")
@@ -64,7 +65,7 @@ def test_names_and_nodes(written: bytes) -> None:
 def test_one_file_and_not_a_word(
     tmp_path: Path, model: Network, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_onnx(model, NETWORK.input_shape, tmp_path / "below" / "model.onnx")
+    write_bytes(tmp_path / "below" / "model.onnx", onnx_bytes(model, NETWORK.input_shape))
     assert [path.name for path in (tmp_path / "below").iterdir()] == ["model.onnx"]
     assert capfd.readouterr() == ("", "")
     onnx.checker.check_model(tmp_path / "below" / "model.onnx", full_check=True)
@@ -84,7 +85,7 @@ def test_a_file_with_other_outputs_is_not_written(
 
     monkeypatch.setattr(onnx_files, "_exported", shifted)
     with pytest.raises(ExportError, match="other outputs"):
-        write_onnx(model, NETWORK.input_shape, tmp_path / "model.onnx")
+        write_bytes(tmp_path / "model.onnx", onnx_bytes(model, NETWORK.input_shape))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -93,7 +94,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     broken = build(small, 0)
     torch.nn.init.constant_(next(broken.parameters()), float("nan"))
     with pytest.raises(ExportError, match="finite"):
-        write_onnx(broken, small.input_shape, tmp_path / "model.onnx")
+        write_bytes(tmp_path / "model.onnx", onnx_bytes(broken, small.input_shape))
 
 
 def test_a_failing_exporter_is_one_sentence(

@@ -17,6 +17,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import BatchNorm
 from archpress.errors import MissingExtraError, UnsupportedNetworkError
+from archpress.files import write_bytes
 from archpress.importing import onnx_graphs, onnx_nodes
 from archpress.importing.assembly import Captured
 from archpress.importing.onnx_graphs import capture_onnx
@@ -99,11 +100,13 @@ def quiet() -> Iterator[None]:
 def test_what_archpress_writes_comes_back(network: Architecture, tmp_path: Path) -> None:
     """The same layers up to BatchNorm (folded), Dropout (gone) and ReLUs in a row (one)."""
     pytest.importorskip("onnxscript")
-    from archpress.exporting.onnx_files import write_onnx
+    from archpress.exporting.onnx_files import onnx_bytes
 
     module = build(network, 0)
     randomised(module)
-    captured = capture_onnx(write_onnx(module, network.input_shape, tmp_path / "model.onnx"))
+    captured = capture_onnx(
+        write_bytes(tmp_path / "model.onnx", onnx_bytes(module, network.input_shape))
+    )
     assert_same_function(captured, module, images_for(network))
     assert kept_kinds(captured.architecture) == kept_kinds(network)
     assert captured.notes == ()
