@@ -305,7 +305,7 @@ def evaluate(
     _require_fit(networks, images.input_shape, images.classes, architectures)
     with (
         Archive(archive) as store,
-        ProcessPool(images, choose_precision(precision), workers) as pool,  # type: ignore[arg-type]
+        ProcessPool(images, choose_precision(precision), workers) as pool,
         ProgressDisplay(out) as progress,
     ):
         sweep = run_sweep(

@@ -1,5 +1,7 @@
 """Architecture -> ``torch.nn.Module``."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -23,12 +25,16 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
+        return self.run(x, self._modules)  # type: ignore[arg-type]
+
+    def run(self, x: Tensor, parts: Mapping[str, Callable[[Tensor], Tensor]]) -> Tensor:
+        """Return the logits with ``parts``, by name, in place of this module's children."""
         saved = {INPUT: x} if INPUT in self._waiting else {}
         for part in self._segments:
-            y: Tensor = getattr(self, part.block)(x)
+            y = parts[part.block](x)
             if part.source is not None:
                 skipped = saved.get(part.source, x)
-                y = y + (getattr(self, part.fitting)(skipped) if part.shortcut else skipped)
+                y = y + (parts[part.fitting](skipped) if part.shortcut else skipped)
             if part.number in self._waiting:
                 saved[part.number] = y
             x = y

@@ -34,20 +34,22 @@ def normalise(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def augment(images: Tensor, recipe: TrainingRecipe) -> Tensor:
+def augment(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator) -> Tensor:
     """Return the batch ``[N, C, H, W]`` randomly cropped and mirrored as the recipe says."""
     if recipe.crop_padding:
-        images = _random_crop(images, recipe.crop_padding)
+        images = _random_crop(images, recipe.crop_padding, generator)
     if recipe.flip:
-        mirrored = torch.rand(len(images), device=images.device) < 0.5
+        mirrored = torch.rand(len(images), device=images.device, generator=generator) < 0.5
         images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
     return images
 
 
-def _random_crop(images: Tensor, padding: int) -> Tensor:
+def _random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     count, _, height, width = images.shape
     padded = F.pad(images, (padding,) * 4)
-    top, left = torch.randint(0, 2 * padding + 1, (2, count, 1), device=images.device)
+    top, left = torch.randint(
+        0, 2 * padding + 1, (2, count, 1), device=images.device, generator=generator
+    )
     rows = (top + torch.arange(height, device=images.device)).view(count, 1, height, 1)
     columns = (left + torch.arange(width, device=images.device)).view(count, 1, 1, width)
     batch = torch.arange(count, device=images.device).view(count, 1, 1, 1)

@@ -39,7 +39,7 @@ class Executor(ABC):
         """Yield one evaluation per job, in order of completion.
 
         Args:
-            jobs: What to train.
+            jobs: What to train; started in this order.
             on_epoch: Called in the caller's thread with the job whose epoch has ended.
         """
 
@@ -95,7 +95,7 @@ class ProcessPool(Executor):
 
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        for job in sorted(jobs, key=expected_work, reverse=True):
+        for job in jobs:
             waiting.put(job)
         done: Outcomes = queue.SimpleQueue()
         self._closed = False
@@ -166,14 +166,6 @@ class ProcessPool(Executor):
             self._idle, self._busy = [], set()
         for worker in workers:
             worker.kill()
-
-
-def expected_work(job: Job) -> int:
-    """Return what a job costs, in multiply-accumulates of its forward passes over the images.
-
-    A step costs time whatever its network does; 1.5 million MACs per image are assumed for it.
-    """
-    return (job.architecture.cost.macs + 1_500_000) * job.recipe.epochs
 
 
 def available_cores() -> int:

@@ -10,8 +10,10 @@ from archpress.architectures.architecture import Architecture
 from archpress.errors import ArchiveError, InvalidArchitectureError
 from archpress.evaluation.recipe import TrainingRecipe
 
-FORMAT_VERSION = 1
-Status = Literal["ok", "diverged", "out_of_memory", "failed"]
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1 knew no steps, and of the statuses not at_chance and timed_out
+Status = Literal["ok", "diverged", "at_chance", "out_of_memory", "timed_out", "failed"]
+LEARNED_NOTHING: tuple[Status, ...] = ("diverged", "at_chance")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Evaluation:
         status: ``ok``, or why there is no accuracy.
         reason: One sentence where the status is not ``ok``.
         validation_accuracy: In [0, 1]; None unless ``ok``.
-        losses: Mean training loss of each epoch.
+        losses: Mean training loss of each epoch; of the last one as far as it went.
         images: Training images seen per epoch.
+        steps: Training steps made; 0 where that is not known.
         seconds: Wall time of training and scoring.
         circumstances: Precision, versions, processor.
     """
@@ -72,6 +75,7 @@ class Evaluation:
     validation_accuracy: float | None = None
     losses: tuple[float, ...] = ()
     images: int = 0
+    steps: int = 0
     seconds: float = 0.0
     circumstances: dict[str, str] = field(default_factory=dict)
 
@@ -101,8 +105,10 @@ class Evaluation:
         Raises:
             ArchiveError: Another version, or not an evaluation.
         """
-        if not isinstance(record, dict) or record.get("version") != FORMAT_VERSION:
-            raise ArchiveError(f"expected an evaluation of format version {FORMAT_VERSION}")
+        if not isinstance(record, dict) or record.get("version") not in READABLE_VERSIONS:
+            raise ArchiveError(
+                f"expected an evaluation of format version {FORMAT_VERSION} or older"
+            )
         values = {name: value for name, value in record.items() if name != "version"}
         try:
             values["architecture"] = Architecture.from_json(values["architecture"])
@@ -119,8 +125,8 @@ class Label:
 
     Attributes:
         architecture: The architecture.
-        accuracy: Mean validation accuracy in [0, 1]; a run that diverged counts as chance. None
-            where no run says anything (out of memory, failed).
+        accuracy: Mean validation accuracy in [0, 1]; a run that diverged or stayed at chance
+            counts as chance. None where no run says anything (out of memory, failed).
         standard_error: Of the mean; None for fewer than two runs.
         evaluations: The runs behind it.
     """
@@ -134,7 +140,7 @@ class Label:
     def of(cls, evaluations: Sequence[Evaluation]) -> "Label":
         """Return the label of runs of one architecture by one recipe."""
         architecture = evaluations[0].architecture
-        values = [_value(e) for e in evaluations if e.status in ("ok", "diverged")]
+        values = [_value(e) for e in evaluations if e.status in ("ok", *LEARNED_NOTHING)]
         if not values:
             return cls(architecture, None, None, tuple(evaluations))
         mean = sum(values) / len(values)

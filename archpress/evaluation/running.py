@@ -36,20 +36,30 @@ def run_job(
             job, _status_of(error), reason=_first_line(error),
             seconds=time.perf_counter() - start, circumstances=circumstances(precision),
         )  # fmt: skip
+    status, reason = _outcome(trained)
     return Evaluation.of(
         job,
-        "ok" if score is not None else "diverged",
-        reason="" if score is not None else f"loss not finite in epoch {len(trained.losses)}",
+        status,
+        reason=reason,
         validation_accuracy=score,
         losses=tuple(loss if loss == loss else float("inf") for loss in trained.losses),
         images=min(job.recipe.images or len(data.train), len(data.train)),
+        steps=trained.steps,
         seconds=time.perf_counter() - start,
         circumstances=circumstances(precision),
     )
 
 
-def _score(trained: Trained, job: Job, data: DataSet) -> float | None:
+def _outcome(trained: Trained) -> tuple[Status, str]:
     if trained.diverged:
+        return "diverged", f"loss not finite in epoch {len(trained.losses)}"
+    if trained.at_chance:
+        return "at_chance", f"nothing learned in {trained.steps} steps"
+    return "ok", ""
+
+
+def _score(trained: Trained, job: Job, data: DataSet) -> float | None:
+    if trained.diverged or trained.at_chance:
         return None
     if job.weights_path:
         save_weights(trained.model, Path(job.weights_path))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.executors import Executor, expected_work
+from archpress.evaluation.cost_model import expected_work
+from archpress.evaluation.executors import Executor
 from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Job, Label
 
@@ -52,6 +53,7 @@ def evaluate(
     jobs = _jobs(architectures, recipe, executor, weights_folder)
     missing = [job for job in jobs.values() if _is_missing(job, archive)]
     known = {job.key: archive.get(job.key) for job in jobs.values()}
+    missing.sort(key=expected_work, reverse=True)
     meter = Meter(missing, on_progress)
     trained = []
     for evaluation in executor.run(missing, meter.epoch):

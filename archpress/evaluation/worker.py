@@ -22,6 +22,14 @@ from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# glibc would give large tensors back to the system after every layer and have their pages zeroed
+# anew: a step takes up to half as long again. Other C libraries ignore these.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}  # fmt: skip
+
 _LENGTH = struct.Struct("!Q")
 
 
@@ -51,7 +59,7 @@ class Worker:
     """
 
     def __init__(self, data: DataSet, precision: Precision) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = {**os.environ, **ONE_THREAD, **KEEP_MEMORY}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "archpress.evaluation.worker", str(os.getpid())],
             stdin=subprocess.PIPE,

@@ -1,0 +1,124 @@
+"""The same network, computed faster in training: one callable per block of the module.
+
+Nothing here changes what is learned or the names of weights; float32 results differ by rounding at
+most. The module itself stays as it is, and scores, saves and exports as before.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archpress.architectures.building import Network
+from archpress.evaluation.precision import Precision, class_of, in_bfloat16
+
+Operation = Callable[[Tensor], Tensor]
+
+GEMM_PIXELS = 64
+"""A 1x1 convolution of an image of so many pixels or fewer is a matrix product: its set-up is
+cheaper than a convolution's, which wins on larger images."""
+
+_OVERWRITABLE = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d)
+"""Modules whose backward pass does not need their output."""
+
+
+class Accelerated:
+    """A network for training: ``[N, C, H, W]`` images in channels-last memory in, logits out.
+
+    Args:
+        network: Its weights are used where they lie.
+        precision: Which classes of layers to compute in bfloat16.
+        generator: Draws the dropout masks; on the network's device.
+    """
+
+    def __init__(
+        self, network: Network, precision: Precision, generator: torch.Generator | None = None
+    ) -> None:
+        self._network = network
+        self._bfloat16 = in_bfloat16(precision)
+        self._generator = generator
+        self._blocks = {
+            name: self._chain(block)
+            for name, block in network.named_children()
+            if isinstance(block, nn.Sequential)
+        }
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        dtype = torch.bfloat16 if self._bfloat16 else torch.float32
+        with torch.autocast(images.device.type, dtype, enabled=bool(self._bfloat16)):
+            return self._network.run(images, self._blocks)
+
+    def _chain(self, block: nn.Sequential) -> Operation:
+        modules = _pooled_first(block)
+        operations = [
+            self._operation(previous, module)
+            for previous, module in zip([None, *modules], modules, strict=False)
+        ]
+
+        def chain(x: Tensor) -> Tensor:
+            for operation in operations:
+                x = operation(x)
+            return x
+
+        return chain
+
+    def _operation(self, previous: nn.Module | None, module: nn.Module) -> Operation:
+        if isinstance(module, nn.Conv2d) and self._bfloat16:
+            return self._convolution(module)
+        if isinstance(module, nn.Linear) and self._bfloat16 and "linear" not in self._bfloat16:
+            return self._in_float32(module)
+        if isinstance(module, nn.ReLU) and isinstance(previous, _OVERWRITABLE):
+            return F.relu_
+        if isinstance(module, nn.Dropout) and self._generator is not None:
+            return self._dropout(module.p)
+        return module
+
+    def _convolution(self, module: nn.Conv2d) -> Operation:
+        kernel, stride = module.kernel_size[0], module.stride[0]
+        gemm = (kernel, stride, module.groups, module.padding) == (1, 1, 1, (0, 0))
+        in_float32 = self._in_float32(module)
+
+        def convolution(x: Tensor) -> Tensor:
+            side = max(x.shape[2:])
+            kind = class_of(kernel, stride, module.in_channels, side, module.groups)
+            if kind not in self._bfloat16:
+                return in_float32(x)
+            if gemm and x.shape[2] * x.shape[3] <= GEMM_PIXELS:
+                weight = module.weight.view(module.out_channels, -1)
+                return F.linear(x.permute(0, 2, 3, 1), weight, module.bias).permute(0, 3, 1, 2)
+            return F.conv2d(
+                x, module.weight, module.bias, module.stride, module.padding, module.dilation,
+                module.groups,
+            )  # fmt: skip
+
+        return convolution
+
+    @staticmethod
+    def _in_float32(module: nn.Module) -> Operation:
+        def operation(x: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, enabled=False):
+                y: Tensor = module(x.float())
+            return y.to(torch.bfloat16)
+
+        return operation
+
+    def _dropout(self, rate: float) -> Operation:
+        def dropout(x: Tensor) -> Tensor:
+            if rate in (0.0, 1.0):
+                return F.dropout(x, rate)
+            kept = torch.empty_like(x).bernoulli_(1 - rate, generator=self._generator)
+            return x * kept.div_(1 - rate)
+
+        return dropout
+
+
+def _pooled_first(block: nn.Sequential) -> list[nn.Module]:
+    """Return the modules with max pooling before ReLU: equal results and gradients, less work."""
+    modules = list(block)
+    for place, (first, second) in enumerate(pairwise(modules)):
+        if isinstance(first, nn.ReLU) and isinstance(second, nn.MaxPool2d):
+            modules[place], modules[place + 1] = second, first
+    return modules
