@@ -2,7 +2,7 @@
 
 import errno
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,8 +10,9 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from archpress import __version__
+from archpress.cli_archive import archives
+from archpress.cli_evaluate import evaluate
 from archpress.cli_options import (
-    Data,
     DataFolder,
     InputShape,
     Network,
@@ -21,10 +22,7 @@ from archpress.cli_options import (
     numbers,
     shape_of,
 )
-from archpress.errors import ArchpressError, SettingsError, UnknownNetworkError
-
-if TYPE_CHECKING:
-    from archpress.architectures.architecture import Architecture
+from archpress.errors import ArchpressError, SettingsError
 
 INTERRUPTED = 130
 REFUSED = 2
@@ -79,7 +77,6 @@ app = typer.Typer(
     help="Architecture compression: a much smaller network that is as accurate.",
     epilog="Start here: archpress compress digits-cnn --data digits --profile demo",
 )
-archives = typer.Typer(no_args_is_help=True, help="Move evaluations between archives.")
 app.add_typer(archives, name="archive")
 
 
@@ -278,56 +275,7 @@ def sample(
         _say(f"  {times} times: {rule}")
 
 
-@app.command()
-def evaluate(
-    architectures: Annotated[Path, typer.Argument(help="JSON lines, as sample writes them.")],
-    data: Data,
-    archive: Annotated[Path, typer.Option(help="SQLite file; what it knows is not repeated.")],
-    data_folder: DataFolder = None,
-    recipe: Annotated[str, typer.Option(help="A preset training recipe.")] = "label-small",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    workers: Workers = None,
-) -> None:
-    """Label networks: train each from several initialisations and keep its accuracy."""
-    from archpress.architectures.architecture_files import read_architectures
-    from archpress.evaluation.archive import Archive
-    from archpress.evaluation.datasets import load
-    from archpress.evaluation.executors import ProcessPool
-    from archpress.evaluation.precision import choose_precision
-    from archpress.evaluation.recipe import find_recipe
-    from archpress.evaluation.sweep import evaluate as run_sweep
-    from archpress.reporting.progress import ProgressDisplay
-
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise SettingsError(f"precision is {precision!r}, expected auto, float32 or bfloat16")
-    networks, chosen = read_architectures(architectures), find_recipe(recipe)
-    images = load(data, folder=data_folder)
-    _require_fit(networks, images.input_shape, images.classes, architectures)
-    with (
-        Archive(archive) as store,
-        ProcessPool(images, choose_precision(precision), workers) as pool,
-        ProgressDisplay(out) as progress,
-    ):
-        sweep = run_sweep(
-            networks, chosen, store, pool, on_progress=lambda d, n: progress("labels", d, n)
-        )
-    failed = sum(label.accuracy is None for label in sweep.labels)
-    _say(
-        f"{len(sweep.labels)} labels in {archive}: {len(sweep.trained)} runs made now, "
-        f"{failed} networks without an accuracy"
-    )
-
-
-def _require_fit(
-    networks: "list[Architecture]", shape: tuple[int, int, int], classes: int, file: Path
-) -> None:
-    for number, network in enumerate(networks, 1):
-        if (network.input_shape, network.classes) != (shape, classes):
-            raise UnknownNetworkError(
-                f"{file}, line {number}: the network takes {network.input_shape} images and "
-                f"{network.classes} classes, the data has {shape} and {classes}: sample networks "
-                f"with --input-shape {','.join(map(str, shape))} --classes {classes}"
-            )
+app.command()(evaluate)
 
 
 @app.command()
@@ -348,32 +296,6 @@ def fit(
             lambda done, total: progress("embedding", done, total),
         )  # fmt: skip
     out.print_json(data=facts)
-
-
-@archives.command("export")
-def export_archive(
-    archive: Annotated[Path, typer.Argument(help="An archive.")],
-    file: Annotated[Path, typer.Argument(help="JSON lines to write.")],
-) -> None:
-    """Write all evaluations of an archive as JSON lines."""
-    from archpress.evaluation.archive import open_existing
-
-    with open_existing(archive) as store:
-        _say(f"{store.export(file)} evaluations in {file}")
-
-
-@archives.command("import")
-def import_archive(
-    archive: Annotated[Path, typer.Argument(help="An archive; made where absent.")],
-    file: Annotated[Path, typer.Argument(help="JSON lines, as export writes them.")],
-) -> None:
-    """Add the evaluations of an export to an archive."""
-    from archpress.evaluation.archive import Archive, read_json_lines
-
-    evaluations = list(read_json_lines(file))
-    with Archive(archive) as store:
-        added = store.merge(evaluations)
-    _say(f"{added} evaluations added to {archive}")
 
 
 def main() -> None:

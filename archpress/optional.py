@@ -6,7 +6,7 @@ from typing import Any
 
 from archpress.errors import MissingExtraError
 
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",)}
 """The modules of each extra."""
 
 

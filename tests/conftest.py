@@ -9,6 +9,7 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and rich would keep to 
 from archpress.architectures.references import digits_cnn
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import InProcess
+from archpress.evaluation.job_limits import NO_LIMITS, JobLimits
 from archpress.evaluation.precision import Precision
 from archpress.files import write_json
 from tests.tiny_runs import FinishedRun, archpress, write_images, write_settings
@@ -32,7 +33,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in this process: starting a worker process takes seconds."""
 
-    def here(data: DataSet, precision: Precision, workers: int | None = None) -> InProcess:
+    def here(
+        data: DataSet,
+        precision: Precision,
+        workers: int | None = None,
+        limits: JobLimits = NO_LIMITS,
+    ) -> InProcess:
         return InProcess(data, precision)
 
     monkeypatch.setattr("archpress.compression.runs.ProcessPool", here)

@@ -46,3 +46,21 @@ def assert_batch_cost_is_fast(rows: list[dict[str, Any]]) -> None:
     rates = [row["items_per_second"] for row in rows if row["name"] == "batch_cost, B = 200"]
     assert len(rates) == 2
     assert all(rate["max"] > 2_000 for rate in rates)
+
+
+def test_the_scheduling_simulation_says_what_it_is_and_keeps_workers_busy(tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    export = ROOT / "experiments" / "fashion-mnist-cpu" / "archive.jsonl"
+    command = [sys.executable, str(ROOT / "benchmarks" / "scheduling.py"), "--workers", "4", "64"]
+    command += ["--seconds", "1.5", "--archive", str(export), "--out", str(out)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("Simulation: jobs sleep, nothing is trained.")
+    results = json.loads(out.read_text(encoding="utf-8"))
+    assert results["simulation"] is True
+    kinds = Counter((row["kind"], row["source"], row["workers"]) for row in results["rows"])
+    assert set(kinds.values()) == {1}
+    assert len(kinds) == 8
+    for row in results["rows"]:
+        assert row["waves"] >= 2
+        assert (0.95 if row["kind"] == "virtual time" else 0.3) < row["efficiency"] <= 1, row

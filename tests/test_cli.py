@@ -255,7 +255,8 @@ def commands() -> dict[str, Any]:
 
 def test_there_is_a_command_for_every_stage() -> None:
     stages = ["compress", "baseline", "report", "inspect", "sample", "evaluate", "fit"]
-    assert set(commands()) == {*stages, "archive export", "archive import"}
+    archives = {f"archive {name}" for name in ("ls", "show", "merge", "export", "import", "verify")}
+    assert set(commands()) == {*stages, *archives}
 
 
 @pytest.mark.parametrize("name", commands())

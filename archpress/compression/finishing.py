@@ -103,7 +103,8 @@ def train_finally(
     """Return the labels of networks by the final recipe; their weights are kept."""
     return evaluate(
         networks, task.final_recipe, resources.archive, resources.executor,
-        resources.folder / "weights", resources.reporter("final training"),
+        weights_folder=resources.folder / "weights",
+        on_progress=resources.reporter("final training"),
     ).labels  # fmt: skip
 
 

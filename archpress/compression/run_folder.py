@@ -15,6 +15,7 @@ import tomli_w
 
 from archpress.compression.settings import RunSettings, parse_settings
 from archpress.errors import RunFolderError
+from archpress.evaluation.machine import processor
 from archpress.files import read_json_lines, write_json, write_text
 
 FORMAT_VERSION = 1
@@ -161,7 +162,7 @@ def environment(precision: str, data_digest: str, network_digest: str) -> dict[s
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "precision": precision,
         "data_digest": data_digest,
@@ -202,13 +203,3 @@ def _commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor()

@@ -26,10 +26,11 @@ from archpress.compression.settings import RunSettings
 from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
 from archpress.embedding.model import Embedding
 from archpress.errors import ExportError, RunFolderError
-from archpress.evaluation.archive import Archive, open_existing
+from archpress.evaluation.archive import Archive
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import ProcessPool
-from archpress.evaluation.precision import Precision, choose_precision
+from archpress.evaluation.precision import Precision, choose_precision, family
+from archpress.evaluation.shipped import open_archive
 from archpress.exporting.folder import export
 from archpress.importing.networks import FoundNetwork
 
@@ -62,7 +63,7 @@ def compress_in(
     data = data or load_data(settings)
     task = prepare(settings, data, network)
     if known is not None:
-        open_existing(known).close()
+        open_archive(known).close()
     with _opened(path, settings, resume, task, progress) as (folder, resources):
         if known is not None:
             adopt(known, resources)
@@ -82,14 +83,17 @@ def compress_in(
 def adopt(known: Path, resources: Resources) -> None:
     """Take over the evaluations of another run's archive, and the weights that lie beside it.
 
-    Only what was trained in this run's precision is taken: labels must be comparable.
+    What was trained in float32 is taken by a run in float32 only, and bfloat16 likewise: labels
+    must be comparable.
 
     Raises:
         ArchiveError: There is no usable archive.
     """
-    with open_existing(known) as other:
-        precision = resources.executor.precision
-        resources.archive.merge(e for e in other if e.circumstances.get("precision") == precision)
+    with open_archive(known) as other:
+        ours = family(resources.executor.precision)
+        resources.archive.merge(
+            e for e in other if family(e.circumstances.get("precision", "")) == ours
+        )
     folder = resources.folder / "weights"
     folder.mkdir(exist_ok=True)
     for weights in (known.parent / "weights").glob("*.safetensors"):

@@ -9,8 +9,9 @@ from archpress.embedding.diagnostics import diagnose
 from archpress.embedding.fitting import CHECKPOINT, Example, Fit, split_held_out
 from archpress.embedding.settings import CONFIGURATIONS
 from archpress.errors import EmbeddingError, SettingsError, nearest
-from archpress.evaluation.archive import Archive, open_existing
+from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Label
+from archpress.evaluation.shipped import open_archive
 
 
 def fit_archive(
@@ -46,7 +47,7 @@ def fit_archive(
         raise EmbeddingError(f"{folder} holds an embedding already: name another folder")
     changes = {"unlabelled": 0} | ({"iterations": iterations} if iterations else {})
     settings = CONFIGURATIONS[configuration].model_copy(update=changes)
-    with open_existing(archive) as store:
+    with open_archive(archive) as store:
         labelled = labelled_examples(store)
     learned, held_out = split_held_out(labelled, settings.held_out, seed)
     folder.mkdir(parents=True, exist_ok=True)

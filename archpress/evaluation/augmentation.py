@@ -16,8 +16,8 @@ def input_scaling(recipe: TrainingRecipe, data: DataSet) -> tuple[Tensor, Tensor
     They apply to pixels in [0, 1] (uint8 divided by 255) or to floating-point images as they are.
     """
     if recipe.normalization == "half":
-        channels = data.input_shape[0]
-        return torch.full((channels,), 0.5), torch.ones(channels)
+        channels, device = data.input_shape[0], data.train.images.device
+        return torch.full((channels,), 0.5, device=device), torch.ones(channels, device=device)
     return _statistics(data)
 
 

@@ -2,20 +2,25 @@
 
 import os
 import queue
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
+from archpress.errors import ArchpressError
 from archpress.evaluation.datasets import DataSet
+from archpress.evaluation.job_limits import NO_LIMITS, JobLimits
 from archpress.evaluation.precision import Precision
-from archpress.evaluation.record import Evaluation, Job, Status
+from archpress.evaluation.record import Evaluation, Job, circumstances
 from archpress.evaluation.running import run_job
 from archpress.evaluation.worker import Worker, WorkerDiedError
 
 OnEpoch = Callable[[Job], None]
 Outcomes = queue.SimpleQueue[Evaluation | Exception | Job]
 """What a thread of the pool tells the caller; a job means that an epoch of it has ended."""
+
+STARTS = 5  # of a worker, in a row
 
 
 def ignore(job: Job) -> None:
@@ -28,7 +33,12 @@ class Executor(ABC):
     Attributes:
         data: The data set; executors train and score on its training and validation parts only.
         precision: What to train in.
+        workers: How many jobs run at a time.
+        device: What they run on, as their circumstances name it.
     """
+
+    workers: int = 1
+    device: str = "cpu"
 
     def __init__(self, data: DataSet, precision: Precision = "float32") -> None:
         self.data = data
@@ -40,7 +50,8 @@ class Executor(ABC):
 
         Args:
             jobs: What to train; started in this order.
-            on_epoch: Called in the caller's thread with the job whose epoch has ended.
+            on_epoch: Called in the caller's thread with the job whose epoch has ended; the epochs
+                of a job that is tried again are told again.
         """
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
@@ -59,7 +70,7 @@ class Executor(ABC):
 
 
 class InProcess(Executor):
-    """One job after the other, in the calling process."""
+    """One job after the other, in the calling process, which no limit per job could outlive."""
 
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         for job in jobs:
@@ -70,102 +81,182 @@ def _telling(on_epoch: OnEpoch, job: Job) -> Callable[[int], None]:
     return lambda epoch: on_epoch(job)
 
 
+class _StoppedError(Exception):
+    """The run that a thread works for has ended."""
+
+
+class _Run:
+    """One call of `ProcessPool.run`: its jobs, what became of them, and whether to go on."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            self.waiting.put(job)
+        self.done: Outcomes = queue.SimpleQueue()
+        self.stopped = False
+
+    def next_evaluation(self, on_epoch: OnEpoch) -> Evaluation:
+        while True:
+            outcome = self.done.get()
+            if isinstance(outcome, Evaluation):
+                return outcome
+            if isinstance(outcome, Exception):
+                raise outcome
+            on_epoch(outcome)
+
+
 class ProcessPool(Executor):
     """Worker processes of one thread each, started with the first jobs and kept until `close`.
 
-    A worker that dies takes only its job with it; the job is tried once more on a fresh worker,
-    then recorded with the reason. Workers end by themselves when this process does, however it
-    ends.
+    A worker that dies takes only its job with it. A job whose worker died, that ran out of memory
+    or that took too long is tried once more on a fresh worker, then recorded with the reason (and
+    no epochs, where nothing but the worker knew of them). A worker that is killed before it takes
+    jobs is replaced. Workers end by themselves when this process does, however it ends.
 
     Args:
         data: The data set; its test part never reaches a worker.
         precision: What to train in.
         workers: Number of processes; None for one per available core.
+        limits: What each job may use.
     """
 
     def __init__(
-        self, data: DataSet, precision: Precision = "float32", workers: int | None = None
+        self,
+        data: DataSet,
+        precision: Precision = "float32",
+        workers: int | None = None,
+        limits: JobLimits = NO_LIMITS,
     ) -> None:
         super().__init__(data, precision)
         self.workers = workers or available_cores()
-        self._idle: list[Worker] = []
-        self._busy: set[Worker] = set()
+        self.limits = limits
         self._lock = threading.Lock()
-        self._closed = False
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, _Run] = {}
+        self._runs: set[_Run] = set()
 
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
-        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        for job in jobs:
-            waiting.put(job)
-        done: Outcomes = queue.SimpleQueue()
-        self._closed = False
-        for _ in range(min(self.workers, len(jobs))):
-            threading.Thread(target=self._attend, args=(waiting, done), daemon=True).start()
-        finished = 0
-        try:
-            while finished < len(jobs):
-                outcome = done.get()
-                if isinstance(outcome, Exception):
-                    raise outcome
-                if isinstance(outcome, Job):
-                    on_epoch(outcome)
-                    continue
-                finished += 1
-                yield outcome
-        finally:
-            if finished < len(jobs):
-                self.close()
+        """Yield one evaluation per job; a run that is left before its end ends its workers.
 
-    def _attend(self, waiting: "queue.SimpleQueue[Job]", done: "Outcomes") -> None:
+        Raises:
+            ArchpressError: Worker processes do not start, or the pool was closed meanwhile.
+            OSError: Trained weights cannot be written.
+            RuntimeError: A fault of the program in a worker.
+        """
+        run = _Run(jobs)
+        threads = [
+            threading.Thread(target=self._attend, args=(run,), daemon=True)
+            for _ in range(min(self.workers, len(jobs)))
+        ]
+        try:
+            self._runs.add(run)
+            for thread in threads:
+                thread.start()
+            for _ in jobs:
+                yield run.next_evaluation(on_epoch)
+        finally:
+            if not sys.is_finalizing():  # threads stand still then, and workers end with us
+                self._stop(run)
+                for thread in filter(threading.Thread.is_alive, threads):
+                    thread.join()
+
+    def _attend(self, run: _Run) -> None:
         """Take jobs until none waits; runs in a thread of its own."""
-        while not self._closed:
+        outcome: Evaluation | Exception
+        while True:
             try:
-                job = waiting.get_nowait()
-                outcome: Evaluation | Exception = self._run_one(job, done)
-            except queue.Empty:
+                outcome = self._evaluation(run.waiting.get_nowait(), run)
+            except (queue.Empty, _StoppedError):
                 return
             except Exception as error:  # a fault of ours must reach the caller, not die unseen
                 outcome = error
-            if not self._closed:
-                done.put(outcome)
+            if not run.stopped:  # else the worker died of that, not of its job
+                run.done.put(outcome)
 
-    def _run_one(self, job: Job, done: "Outcomes") -> Evaluation:
+    def _evaluation(self, job: Job, run: _Run) -> Evaluation:
+        evaluation, final = self._attempt(job, run)
+        return evaluation if final else self._attempt(job, run)[0]
+
+    def _attempt(self, job: Job, run: _Run) -> tuple[Evaluation, bool]:
+        """Return the evaluation, and whether a fresh worker could not do better."""
+        worker = self._take(run)
+        try:
+            evaluation = worker.run(job, lambda: run.done.put(job))
+            if evaluation.status != "out_of_memory":
+                return evaluation, True
+            worker.kill()  # what its heap kept of earlier jobs may have been in the way
+            return evaluation, False
+        except WorkerDiedError as death:
+            facts = circumstances(self.precision)
+            return Evaluation.of(job, death.status, reason=str(death), circumstances=facts), False
+        finally:
+            self._give_back(worker)
+
+    def _take(self, run: _Run) -> Worker:
+        """Return a worker that waits for a job, an idle one or a fresh one.
+
+        Raises:
+            ArchpressError: None starts; killed while it starts, a worker says nothing of a job.
+        """
         death: WorkerDiedError | None = None
-        for _ in range(2):
-            worker = self._take()
+        for _ in range(STARTS):
+            worker = self._idle_or_new(run)
             try:
-                evaluation = worker.run(job, lambda: done.put(job))
+                worker.start()
+                return worker
             except WorkerDiedError as error:
                 death = error
-                with self._lock:
-                    self._busy.discard(worker)
-                if self._closed:
-                    break
-            else:
-                with self._lock:
-                    self._busy.discard(worker)
-                    self._idle.append(worker)
-                return evaluation
-        status: Status = "out_of_memory" if death and death.killed else "failed"
-        return Evaluation.of(job, status, reason=str(death))
+            self._give_back(worker)
+            if not death.by_signal:
+                break
+        if run.stopped:
+            raise _StoppedError
+        raise ArchpressError(f"worker processes do not start: {death}")
 
-    def _take(self) -> Worker:
-        with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        worker = worker or Worker(self.data, self.precision)  # seconds, so not under the lock
-        with self._lock:
-            self._busy.add(worker)
-        if self._closed:
-            worker.kill()
+    def _idle_or_new(self, run: _Run) -> Worker:
+        with self._lock:  # so that whoever stops the run sees the worker
+            if run.stopped:
+                raise _StoppedError
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.is_alive:
+                    break
+                worker.kill()
+            else:
+                worker = Worker(self.data, self.precision, self.limits)
+            self._busy[worker] = run
         return worker
 
-    def close(self) -> None:
-        self._closed = True
+    def _give_back(self, worker: Worker) -> None:
         with self._lock:
-            workers = [*self._idle, *self._busy]
-            self._idle, self._busy = [], set()
-        for worker in workers:
-            worker.kill()
+            run = self._busy.pop(worker)
+            if worker.is_alive and not run.stopped:
+                self._idle.append(worker)
+                return
+        worker.kill()
+
+    def _stop(self, run: _Run) -> None:
+        with self._lock:
+            run.stopped = True
+            self._runs.discard(run)
+            workers = [worker for worker, its_run in self._busy.items() if its_run is run]
+        _kill(workers)
+
+    def close(self) -> None:
+        """End all workers at once; whoever still waits for evaluations gets an error."""
+        for run in tuple(self._runs):
+            self._stop(run)
+            run.done.put(ArchpressError("the pool of workers was closed before its jobs were done"))
+        with self._lock:
+            workers, self._idle = self._idle, []
+        _kill(workers)
+
+
+def _kill(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.send_kill()
+    for worker in workers:
+        worker.kill()
 
 
 def available_cores() -> int:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archpress.errors import SettingsError
+from archpress.evaluation.machine import one_thread
 
 Precision = str
 """``float32``, ``bfloat16``, or ``bfloat16 except CLASS,CLASS``: a text, since records keep it."""
@@ -78,6 +79,11 @@ def in_bfloat16(precision: Precision) -> frozenset[str]:
     return frozenset(CLASSES) - set(excepted)
 
 
+def family(precision: Precision) -> str:
+    """Return ``float32`` or ``bfloat16``: accuracies of one family are comparable."""
+    return precision.partition(" ")[0]
+
+
 def choose_precision(choice: PrecisionChoice | Precision) -> Precision:
     """Return the precision to train in; ``auto`` probes this machine once (about a second).
 
@@ -89,7 +95,7 @@ def choose_precision(choice: PrecisionChoice | Precision) -> Precision:
     if choice != "auto":
         in_bfloat16(choice)
         return choice
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), one_thread():
         torch.manual_seed(0)
         gains = {name: _gain(layer) for name, layer in CLASSES.items()}
     if gains["dense"] <= 1:
@@ -128,10 +134,10 @@ def _timed(
     leaf = weights.clone().requires_grad_()
     for _ in range(2):  # the first pass makes the kernels
         x.grad = leaf.grad = None
-        start = time.perf_counter()
+        start = time.thread_time()
         output = _forward(layer, x, leaf.to(dtype))
         output.backward(output.detach())
-        seconds = time.perf_counter() - start
+        seconds = time.thread_time() - start
     assert leaf.grad is not None and x.grad is not None
     return (output.detach().float(), x.grad.float(), leaf.grad), seconds
 

@@ -3,11 +3,12 @@
 import hashlib
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from archpress.architectures.architecture import Architecture
 from archpress.errors import ArchiveError, InvalidArchitectureError
+from archpress.evaluation.machine import processor
 from archpress.evaluation.recipe import TrainingRecipe
 
 FORMAT_VERSION = 2
@@ -91,9 +92,14 @@ class Evaluation:
         """Epochs that were run, complete or not."""
         return len(self.losses)
 
+    @property
+    def loss_sum(self) -> float:
+        """Training loss summed over epochs, in nats: the speed of learning, known for free."""
+        return sum(self.losses)
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values, with the format version."""
-        record = asdict(self)
+        record = {part.name: getattr(self, part.name) for part in fields(self)}
         record["architecture"] = self.architecture.to_json()
         record["recipe"] = self.recipe.model_dump(mode="json")
         return {"version": FORMAT_VERSION, **record}
@@ -140,7 +146,7 @@ class Label:
     def of(cls, evaluations: Sequence[Evaluation]) -> "Label":
         """Return the label of runs of one architecture by one recipe."""
         architecture = evaluations[0].architecture
-        values = [_value(e) for e in evaluations if e.status in ("ok", *LEARNED_NOTHING)]
+        values = _values(evaluations)
         if not values:
             return cls(architecture, None, None, tuple(evaluations))
         mean = sum(values) / len(values)
@@ -149,6 +155,20 @@ class Label:
             variance = sum((v - mean) ** 2 for v in values) / (len(values) - 1)
             error = (variance / len(values)) ** 0.5
         return cls(architecture, mean, error, tuple(evaluations))
+
+    @property
+    def values(self) -> list[float]:
+        """The accuracies that the label is the mean of."""
+        return _values(self.evaluations)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the architecture."""
+        return self.architecture.cost.parameters
+
+
+def _values(evaluations: Sequence[Evaluation]) -> list[float]:
+    return [_value(e) for e in evaluations if e.status in ("ok", *LEARNED_NOTHING)]
 
 
 def _value(evaluation: Evaluation) -> float:
@@ -166,4 +186,5 @@ def circumstances(precision: str) -> dict[str, str]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "processor": processor(),
     }

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job, Status, circumstances
 from archpress.evaluation.scoring import accuracy
+from archpress.evaluation.steps import reproducible_cudnn
 from archpress.evaluation.training import Trained, train
 from archpress.files import write_tensors
 
@@ -30,24 +32,31 @@ def run_job(
     start = time.perf_counter()
     try:
         trained = train(job.architecture, job.recipe, data, job.random_seed, precision, on_epoch)
-        score = _score(trained, job, data)
+        made = evaluation_of(job, trained, data)
     except (RuntimeError, MemoryError) as error:
-        return Evaluation.of(
-            job, _status_of(error), reason=_first_line(error),
-            seconds=time.perf_counter() - start, circumstances=circumstances(precision),
-        )  # fmt: skip
+        made = failure_of(job, error)
+    facts = circumstances(precision)
+    return replace(made, seconds=time.perf_counter() - start, circumstances=facts)
+
+
+def evaluation_of(job: Job, trained: Trained, data: DataSet) -> Evaluation:
+    """Return the record of a training that came to an end, scored; its weights are kept."""
     status, reason = _outcome(trained)
     return Evaluation.of(
         job,
         status,
         reason=reason,
-        validation_accuracy=score,
+        validation_accuracy=_kept_and_scored(trained, job, data) if status == "ok" else None,
         losses=tuple(loss if loss == loss else float("inf") for loss in trained.losses),
         images=min(job.recipe.images or len(data.train), len(data.train)),
         steps=trained.steps,
-        seconds=time.perf_counter() - start,
-        circumstances=circumstances(precision),
     )
+
+
+def failure_of(job: Job, error: BaseException) -> Evaluation:
+    """Return the record of a job that ended with an error."""
+    status: Status = "out_of_memory" if is_out_of_memory(error) else "failed"
+    return Evaluation.of(job, status, reason=_first_line(error))
 
 
 def _outcome(trained: Trained) -> tuple[Status, str]:
@@ -58,12 +67,11 @@ def _outcome(trained: Trained) -> tuple[Status, str]:
     return "ok", ""
 
 
-def _score(trained: Trained, job: Job, data: DataSet) -> float | None:
-    if trained.diverged or trained.at_chance:
-        return None
+def _kept_and_scored(trained: Trained, job: Job, data: DataSet) -> float:
     if job.weights_path:
         save_weights(trained.model, Path(job.weights_path))
-    return accuracy(trained.model, data.validation, input_scaling(job.recipe, data))
+    with reproducible_cudnn():
+        return accuracy(trained.model, data.validation, input_scaling(job.recipe, data))
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -79,12 +87,20 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     return model
 
 
-def _status_of(error: Exception) -> Status:
-    text = str(error).lower()
-    short = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return "out_of_memory" if short or "memory" in text else "failed"
+_SHORTAGES = ("out of memory", "not enough memory", "allocate memory")
 
 
-def _first_line(error: Exception) -> str:
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error is, or was raised while handling, a lack of memory."""
+    while error is not None:
+        text = str(error).lower()
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if short or any(words in text for words in _SHORTAGES):
+            return True
+        error = error.__context__
+    return False
+
+
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

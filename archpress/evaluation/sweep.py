@@ -1,18 +1,25 @@
 """Label a population: what the archive knows is not trained again."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.cost_model import expected_work
+from archpress.evaluation.cost_model import FEWEST_JOBS, CostModel, probed, training_flops
 from archpress.evaluation.executors import Executor
+from archpress.evaluation.machine import processor
 from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Job, Label
+from archpress.evaluation.spending import NO_BUDGET, Budget, Estimate, Ledger, makespan
 
 OnProgress = Callable[[int, int], None]
 """Called with (units done, units in all)."""
+
+UNITS_PER_SECOND = 1_000
+REFITTED_TO = 500
 
 
 @dataclass(frozen=True)
@@ -20,12 +27,20 @@ class Sweep:
     """Labels of a population.
 
     Attributes:
-        labels: One per architecture given, in the same order.
+        labels: One per architecture given, in the same order; without accuracy where the budget
+            did not reach.
         trained: The runs that this call made itself.
+        left_out: Runs that the budget left undone.
     """
 
     labels: tuple[Label, ...]
     trained: tuple[Evaluation, ...]
+    left_out: int = 0
+
+    @property
+    def ledger(self) -> Ledger:
+        """What this call has spent."""
+        return Ledger.of(self.trained)
 
 
 def evaluate(
@@ -33,7 +48,9 @@ def evaluate(
     recipe: TrainingRecipe,
     archive: Archive,
     executor: Executor,
+    *,
     weights_folder: Path | None = None,
+    budget: Budget = NO_BUDGET,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Sweep:
     """Return the labels of ``architectures``: expected accuracy over ``recipe.seeds`` runs.
@@ -42,42 +59,171 @@ def evaluate(
     and called again, nothing finished is repeated and nothing is lost.
 
     Args:
-        architectures: What to label; repeated ones are trained once.
+        architectures: What to label, the most wanted first; repeated ones are trained once.
         recipe: How to train, and how many initialisations.
-        archive: Where runs are looked up and stored.
+        archive: Where runs are looked up and stored; kept from other writers meanwhile.
         executor: Where runs are made; it holds the data.
         weights_folder: Where to keep trained weights, as ``KEY.safetensors``; None for nowhere. A
             run whose weights are missing there is made again.
-        on_progress: Told the units of work (multiply-accumulates) done and in all.
+        budget: What this call may spend. Runs that the archive has cost nothing; of the others,
+            those that come first in the order given are made, as many as the budget allows.
+        on_progress: Told the units of work done and in all.
+
+    Raises:
+        ArchiveError: Another process writes to the archive.
     """
     jobs = _jobs(architectures, recipe, executor, weights_folder)
-    missing = [job for job in jobs.values() if _is_missing(job, archive)]
-    known = {job.key: archive.get(job.key) for job in jobs.values()}
-    missing.sort(key=expected_work, reverse=True)
-    meter = Meter(missing, on_progress)
-    trained = []
-    for evaluation in executor.run(missing, meter.epoch):
-        archive.add(evaluation)
-        trained.append(evaluation)
-        known[evaluation.key] = evaluation
-        meter.finished(evaluation)
-    labels = []
-    for architecture in architectures:
-        keys = [_job(architecture, recipe, seed, executor).key for seed in range(recipe.seeds)]
-        labels.append(Label.of([found for key in keys if (found := known[key]) is not None]))
-    return Sweep(tuple(labels), tuple(trained))
+    with archive.writing():
+        wanted = [job for job in jobs.values() if _is_missing(job, archive)]
+        spender = Spender(wanted, archive, executor, budget)
+        known = {job.key: archive.get(job.key) for job in jobs.values()}
+        meter = Meter(spender.chosen, spender.model, len(executor.data.train), on_progress)
+        trained: list[Evaluation] = []
+        for wave in spender.waves(trained):
+            for evaluation in executor.run(wave, meter.epoch):
+                archive.add(evaluation)
+                trained.append(evaluation)
+                known[evaluation.key] = evaluation
+                meter.finished(evaluation)
+    labels = [_label(network, recipe, executor, known) for network in architectures]
+    return Sweep(tuple(labels), tuple(trained), len(wanted) - len(trained))
+
+
+def _label(
+    architecture: Architecture,
+    recipe: TrainingRecipe,
+    executor: Executor,
+    known: Mapping[str, Evaluation | None],
+) -> Label:
+    keys = [_job(architecture, recipe, seed, executor).key for seed in range(recipe.seeds)]
+    found = [evaluation for key in keys if (evaluation := known[key]) is not None]
+    return Label.of(found) if found else Label(architecture, None, None, ())
+
+
+def estimate(
+    architectures: Sequence[Architecture],
+    recipe: TrainingRecipe,
+    archive: Archive,
+    executor: Executor,
+    budget: Budget = NO_BUDGET,
+) -> Estimate:
+    """Return what :func:`evaluate` will spend on what the archive does not have.
+
+    A budget of operations leaves out what :func:`evaluate` would; one of time does not.
+    """
+    jobs = _jobs(architectures, recipe, executor, None)
+    wanted = [job for job in jobs.values() if _is_missing(job, archive)]
+    return Spender(wanted, archive, executor, budget).estimate()
+
+
+class Spender:
+    """Decides which runs are made, and when, within a budget.
+
+    Args:
+        wanted: Runs to be made, the most wanted first.
+        archive: What its runs took, on this kind of processor, is what new ones are taken to take.
+        executor: Says how many run at once.
+        budget: What may be spent.
+    """
+
+    def __init__(
+        self, wanted: Sequence[Job], archive: Archive, executor: Executor, budget: Budget
+    ) -> None:
+        self._start = time.monotonic()
+        self._images = len(executor.data.train)
+        self._workers = executor.workers
+        self._budget = budget
+        self._executor = executor
+        here = (processor(), executor.device)
+        runs = (e for e in archive if _place(e) == here)
+        self.model = CostModel().refitted(islice(runs, REFITTED_TO) if wanted else ())
+        self._is_probed = False
+        self.chosen = self._affordable(wanted)
+
+    def _affordable(self, wanted: Sequence[Job]) -> list[Job]:
+        """Return the longest head of ``wanted`` whose operations are within the budget."""
+        chosen, left = [], self._budget.flops or float("inf")
+        for job in wanted:
+            left -= training_flops(job.architecture, job.recipe, self._images)
+            if left < 0:
+                break
+            chosen.append(job)
+        return chosen
+
+    def _probe(self) -> None:
+        """Scale what is not fitted to this machine, once."""
+        if not (self.model.fitted_to or self._is_probed) and self._executor.device == "cpu":
+            self.model = probed(self._executor.precision)
+        self._is_probed = True
+
+    def estimate(self) -> Estimate:
+        """Return what the chosen runs will cost, were there time for all of them."""
+        if self.chosen:
+            self._probe()
+        return Estimate.of(self.chosen, self.model, self._images, self._workers)
+
+    def waves(self, trained: Sequence[Evaluation]) -> Iterator[list[Job]]:
+        """Yield the runs to start next, the longest first, until time or work is over.
+
+        Without a limit of time there is one wave. With one, a wave takes at most a third of the
+        time that is left, by a model refitted to what ``trained`` has come to hold.
+        """
+        rest = list(self.chosen)
+        if rest and self._budget.seconds is not None:
+            self._probe()
+        while rest:
+            wave = self._next(rest)
+            rest = rest[len(wave) :]
+            if not wave:
+                return
+            yield sorted(wave, key=self._seconds, reverse=True)
+            self.model = self.model.refitted(trained)
+
+    def _next(self, rest: list[Job]) -> list[Job]:
+        if self._budget.seconds is None:
+            return rest
+        left = self._budget.seconds - (time.monotonic() - self._start)
+        if not self.model.fitted_to:  # the pace is a guess: let a few runs tell it
+            rest = rest[: max(self._workers, FEWEST_JOBS)]
+        return self._within(rest, left / 3) or self._within(rest[: self._workers], left)
+
+    def _within(self, jobs: Sequence[Job], seconds: float) -> list[Job]:
+        """Return the longest head of ``jobs`` that is done in this time."""
+        low, high = 0, len(jobs)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if makespan(map(self._seconds, jobs[:middle]), self._workers) <= seconds:
+                low = middle
+            else:
+                high = middle - 1
+        return list(jobs[:low])
+
+    def _seconds(self, job: Job) -> float:
+        return self.model.seconds(job.architecture, job.recipe, self._images)
+
+
+def _place(evaluation: Evaluation) -> tuple[str | None, str]:
+    facts = evaluation.circumstances
+    return facts.get("processor"), facts.get("device", "cpu")
 
 
 class Meter:
-    """Counts the work done on jobs, epoch by epoch.
+    """Counts the work done on jobs, epoch by epoch, in predicted milliseconds.
 
     Args:
         jobs: All jobs.
+        model: Predicts what each takes.
+        images: Training images of the data set.
         on_progress: Told (done, all) whenever something is done.
     """
 
-    def __init__(self, jobs: Sequence[Job], on_progress: OnProgress) -> None:
-        self._work = {job.key: expected_work(job) for job in jobs}
+    def __init__(
+        self, jobs: Sequence[Job], model: CostModel, images: int, on_progress: OnProgress
+    ) -> None:
+        self._work = {
+            job.key: round(UNITS_PER_SECOND * model.seconds(job.architecture, job.recipe, images))
+            for job in jobs
+        }
         self._done = dict.fromkeys(self._work, 0)
         self._on_progress = on_progress
 
@@ -101,9 +247,10 @@ def _jobs(
     executor: Executor,
     weights_folder: Path | None,
 ) -> dict[str, Job]:
+    """Return the runs by key: the first of every network, then the second ones, and so on."""
     jobs = {}
-    for architecture in architectures:
-        for seed in range(recipe.seeds):
+    for seed in range(recipe.seeds):
+        for architecture in architectures:
             job = _job(architecture, recipe, seed, executor, weights_folder)
             jobs[job.key] = job
     return jobs

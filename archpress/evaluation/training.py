@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from archpress.evaluation.augmentation import augment, input_scaling, normalise
 from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.precision import Precision
 from archpress.evaluation.recipe import TrainingRecipe
+from archpress.evaluation.steps import Learning, LossOf, MakeSteps, steps_for_device
 
 SUBSET_SEED = 20_181
 CHANCE_SHARE = 0.98
@@ -75,6 +77,19 @@ class Part:
         return images.contiguous(memory_format=torch.channels_last)
 
 
+_PARTS: "WeakKeyDictionary[DataSet, tuple[TrainingRecipe, Part]]" = WeakKeyDictionary()
+
+
+def part_of(recipe: TrainingRecipe, data: DataSet) -> Part:
+    """Return the part of ``data`` that the recipe trains on; trainings of one recipe share it."""
+    known = _PARTS.get(data)
+    if known is None or known[0] != recipe:
+        known = _PARTS[data] = (recipe, Part(recipe, data))
+        if data.train.labels.is_cuda:  # other streams will read it
+            torch.cuda.current_stream(data.train.labels.device).synchronize()
+    return known[1]
+
+
 def train(
     architecture: Architecture,
     recipe: TrainingRecipe,
@@ -93,14 +108,26 @@ def train(
         precision: What to compute in bfloat16; weights and their updates stay in float32.
         on_epoch: Called after each epoch with its number, from 1.
     """
+    training = begin(architecture, recipe, data, seed, precision)
+    for epoch in range(recipe.epochs):
+        if not training.epoch():
+            break
+        on_epoch(epoch + 1)
+    return training.end()
+
+
+def begin(
+    architecture: Architecture,
+    recipe: TrainingRecipe,
+    data: DataSet,
+    seed: int,
+    precision: Precision = "float32",
+    make_steps: MakeSteps = steps_for_device,
+) -> "Training":
+    """Return the training that :func:`train` makes of these arguments, before its first step."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        training = Training(architecture, recipe, data, seed, precision)
-        for epoch in range(recipe.epochs):
-            if not training.epoch():
-                break
-            on_epoch(epoch + 1)
-        return training.end()
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
+        return Training(architecture, recipe, data, seed, precision, make_steps)
 
 
 class Training:
@@ -112,6 +139,10 @@ class Training:
         data: The data set.
         seed: Decides order, augmentation and dropout.
         precision: What to compute in bfloat16.
+        make_steps: What makes the steps.
+
+    Attributes:
+        steps: Steps made so far, or queued on the device.
     """
 
     def __init__(
@@ -121,55 +152,99 @@ class Training:
         data: DataSet,
         seed: int,
         precision: Precision,
+        make_steps: MakeSteps = steps_for_device,
     ) -> None:
-        self._part = Part(recipe, data)
+        self._part = part_of(recipe, data)
         device = self._part.labels.device
         self._recipe = recipe
         self._generator = torch.Generator(device).manual_seed(seed)
         self._network = _laid_out(build(architecture)).to(device).train()
-        self._forward = Accelerated(self._network, precision, self._generator)
-        self._optimizer = torch.optim.AdamW(
-            self._network.parameters(), lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay, fused=True,
-        )  # fmt: skip
+        forward = Accelerated(self._network, precision, self._generator)
+        loss_of = _loss_of(self._part, forward, self._generator)
+        self._runner = make_steps(
+            Learning(self._network, loss_of, self._generator, recipe, self._part.steps)
+        )
         self._chance = CHANCE_SHARE * math.log(architecture.classes)
         self._losses = torch.zeros(recipe.epochs, self._part.steps, device=device)
-        self._steps = 0
+        early = recipe.chance_steps < self._losses.numel()
+        self._chance_steps = recipe.chance_steps if early else 0
+        self.steps = 0
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the last step was the last of an epoch."""
+        return self.steps % self._part.steps == 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all steps of the recipe were made."""
+        return self.steps == self._losses.numel()
+
+    @property
+    def losses(self) -> Tensor:
+        """The losses of the steps so far, ``[steps]``, on the device."""
+        return self._losses.view(-1)[: self.steps]
+
+    @property
+    def set_up_seconds(self) -> float:
+        """Wall time that the steps' maker spent on anything but steps."""
+        return self._runner.set_up_seconds
 
     def epoch(self) -> bool:
         """Train one epoch; return whether it is worth going on."""
-        losses = self._losses[self._steps // self._part.steps]
-        for chosen, slot in zip(self._part.order(self._generator), losses, strict=True):
-            slot.copy_(self._step(chosen))
-            self._steps += 1
-            if self._steps == self._recipe.chance_steps and self._is_at_chance():
+        while True:
+            self.advance()
+            if not bool(self.verdict()):
                 return False
-        return bool(losses.sum().isfinite())
+            if self.ends_epoch:
+                return True
 
-    def _step(self, chosen: Tensor) -> Tensor:
-        rate = self._recipe.learning_rate_at(self._steps, self._part.steps)
-        self._optimizer.param_groups[0]["lr"] = rate
-        logits = self._forward(self._part.batch(chosen, self._generator))
-        loss = F.cross_entropy(logits.float(), self._part.labels[chosen])
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._optimizer.step()
-        return loss.detach()
+    def advance(self, most: int | None = None) -> bool:
+        """Make the steps up to the next check, at most so many; return whether the check is due.
 
-    def _is_at_chance(self) -> bool:
-        """Return whether nothing was learned in the second half of the steps so far."""
-        losses = self._losses.flatten()[self._steps // 2 : self._steps]
-        return not bool(losses.mean() < self._chance)
+        Then :meth:`verdict` says whether to go on. Nothing waits for the device.
+        """
+        place = self.steps % self._part.steps
+        if place == 0:
+            self._order = self._part.order(self._generator)
+        left = self._steps_to_check(place)
+        count = left if most is None else min(left, most)
+        losses = self._runner.run(self._order[place : place + count])
+        self._losses.view(-1)[self.steps : self.steps + count] = losses
+        self.steps += count
+        return count == left
+
+    def _steps_to_check(self, place: int) -> int:
+        to_end, to_chance = self._part.steps - place, self._chance_steps - self.steps
+        return min(to_end, to_chance) if to_chance > 0 else to_end
+
+    def verdict(self) -> Tensor:
+        """Return whether to go on after a check, a bool ``[]`` on the device: nothing waits."""
+        worth = torch.ones((), dtype=torch.bool, device=self._losses.device)
+        if self.steps == self._chance_steps:
+            # Something was learned in the second half of the steps so far.
+            worth = self._losses.view(-1)[self.steps // 2 : self.steps].mean() < self._chance
+        if self.ends_epoch:
+            worth = worth & self._losses[self.steps // self._part.steps - 1].sum().isfinite()
+        return worth
 
     def end(self) -> Trained:
         """Return the network as it is now."""
-        whole, rest = divmod(self._steps, self._part.steps)
+        whole, rest = divmod(self.steps, self._part.steps)
         losses = self._losses[:whole].mean(1).tolist()
         if rest:
             losses.append(float(self._losses[whole, :rest].mean()))
         diverged = not math.isfinite(sum(losses))
-        at_chance = self._steps < self._losses.numel() and not diverged
-        return Trained(self._network.eval(), losses, self._steps, diverged, at_chance)
+        at_chance = self.steps < self._losses.numel() and not diverged
+        return Trained(self._network.eval(), losses, self.steps, diverged, at_chance)
+
+
+def _loss_of(part: Part, forward: Accelerated, generator: torch.Generator) -> LossOf:
+    def loss_of(chosen: Tensor) -> Tensor:
+        logits = forward(part.batch(chosen, generator))
+        return F.cross_entropy(logits.float(), part.labels[chosen])
+
+    return loss_of
 
 
 def _laid_out(network: Network) -> Network:

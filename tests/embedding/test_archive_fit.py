@@ -36,7 +36,7 @@ def evaluation(
 
 def archive_of(path: Path, evaluations: Sequence[Evaluation]) -> Archive:
     archive = Archive(path)
-    assert archive.merge(evaluations) == len(evaluations)
+    assert archive.merge(evaluations).added == len(evaluations)
     return archive
 
 

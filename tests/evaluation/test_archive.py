@@ -13,7 +13,8 @@ from threading import Barrier
 import pytest
 
 from archpress.errors import ArchiveError
-from archpress.evaluation.archive import Archive, open_existing, read_json_lines
+from archpress.evaluation.archive import Archive, Merged
+from archpress.evaluation.archive_lines import read_json_lines
 from archpress.evaluation.record import Evaluation, Job
 from tests.evaluation.tiny import TINY, network
 
@@ -86,7 +87,7 @@ def test_export_and_import_give_the_same_archive(archive: Archive, tmp_path: Pat
     archive.merge(evaluation(seed) for seed in range(5))
     assert archive.export(tmp_path / "export.jsonl") == 5
     with Archive(tmp_path / "copy.sqlite") as copy:
-        assert copy.merge(read_json_lines(tmp_path / "export.jsonl")) == 5
+        assert copy.merge(read_json_lines(tmp_path / "export.jsonl")) == Merged(added=5)
         assert list(copy) == list(archive)
         copy.export(tmp_path / "again.jsonl")
     assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "export.jsonl").read_bytes()
@@ -94,7 +95,8 @@ def test_export_and_import_give_the_same_archive(archive: Archive, tmp_path: Pat
 
 def test_merging_adds_what_is_new_and_keeps_what_is_there(archive: Archive) -> None:
     archive.merge(evaluation(seed, accuracy=0.5) for seed in (0, 1))
-    assert archive.merge(evaluation(seed, accuracy=0.9) for seed in (1, 2, 3)) == 2
+    merged = archive.merge(evaluation(seed, accuracy=0.9) for seed in (1, 2, 3))
+    assert merged == Merged(added=2, conflicts=(evaluation(1).key,))
     scores = {found.seed: found.validation_accuracy for found in archive}
     assert scores == {0: 0.5, 1: 0.5, 2: 0.9, 3: 0.9}
 
@@ -135,7 +137,7 @@ def newer_archive(path: Path) -> None:
         (archive_with_a_lost_page, "is damaged|is not a usable archive: .*malformed"),
         (other_database, r"is not an archive of format version 1 \(it says 0\): use another file"),
         (other_database_of_version_1, "is not an archive of format version 1"),
-        (newer_archive, r"is not an archive of format version 1 \(it says 2\): use another file"),
+        (newer_archive, "is an archive of format version 2, expected 1: install a newer archpress"),
     ],
 )
 def test_a_file_that_is_no_archive_is_refused_and_left_as_it_was(
@@ -199,12 +201,12 @@ def test_an_export_that_cannot_be_read_is_refused(content: bytes | None, tmp_pat
 
 def test_an_archive_that_must_be_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"there is no archive .*missing\.sqlite"):
-        open_existing(tmp_path / "missing.sqlite")
+        Archive.open_readonly(tmp_path / "missing.sqlite")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_existing_archive_is_opened(tmp_path: Path) -> None:
-    with open_existing(filled(tmp_path / "archive.sqlite", 2)) as archive:
+    with Archive.open_readonly(filled(tmp_path / "archive.sqlite", 2)) as archive:
         assert len(archive) == 2
 
 

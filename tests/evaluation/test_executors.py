@@ -4,23 +4,27 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import Linear, ReLU
 from archpress.errors import ArchpressError
 from archpress.evaluation import executors
-from archpress.evaluation.executors import Executor, InProcess, ProcessPool, expected_work
-from archpress.evaluation.record import Evaluation, Job
+from archpress.evaluation.executors import Executor, InProcess, ProcessPool
+from archpress.evaluation.job_limits import JobLimits
+from archpress.evaluation.record import Evaluation, Job, circumstances
 from archpress.evaluation.running import run_job
-from archpress.evaluation.worker import WorkerDiedError
-from tests.evaluation.tiny import ABSURD, digits, is_running, job, recipe, without_seconds
+from archpress.evaluation.worker import Worker, WorkerDiedError
+from tests.evaluation.tiny import ABSURD, TINY, digits, is_running, job, recipe, without_seconds
 
 JOBS = [job(0), job(1), job(0, width=6), job(0, by=ABSURD), job(0, by=recipe(flip=True))]
 LONG = recipe(epochs=40, images=640)
 """Long enough to be killed in the middle."""
+ENDLESS = recipe(epochs=10**6)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,14 +88,17 @@ def busy_pids(pool: ProcessPool) -> list[int]:
     return [worker._process.pid for worker in tuple(pool._busy)]
 
 
-def kill_workers(pool: ProcessPool, times: int, killed: list[int]) -> None:
-    """Kill the next `times` workers that are given a job, each in the middle of it."""
+def kill_workers(
+    pool: ProcessPool, times: int, killed: list[int], sent: int = signal.SIGKILL, job: bool = True
+) -> None:
+    """Kill the next `times` workers that are given a job, or that start, in the middle of it."""
     deadline = time.monotonic() + 100
     while len(killed) < times and time.monotonic() < deadline:
-        for pid in busy_pids(pool):
-            if pid not in killed:
+        for worker in tuple(pool._busy):
+            pid = worker._process.pid
+            if pid not in killed and worker._ready == job:
                 time.sleep(0.05)
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, sent)
                 killed.append(pid)
         time.sleep(0.005)
 
@@ -104,9 +111,7 @@ def test_a_job_whose_worker_is_killed_is_tried_once_more_then_recorded(times: in
         killer.start()
         (outcome,) = pool.run([job(by=LONG)])
         killer.join()
-        (after,) = pool.run([job()])
     assert len(set(killed)) == times
-    assert after.status == "ok"
     if times == 1:
         assert (outcome.status, outcome.epochs_trained) == ("ok", 40)
     else:
@@ -117,24 +122,42 @@ def test_a_job_whose_worker_is_killed_is_tried_once_more_then_recorded(times: in
 
 
 class Actors:
-    """Workers without a process: the first `deaths` jobs end them; `meeting` of them must meet."""
+    """Makes workers without a process, which die as often as told; `meeting` of them must meet."""
 
     def __init__(self) -> None:
-        self.started, self.deaths, self.meeting = 0, 0, threading.Barrier(1)
+        self.started, self.deaths, self.early_deaths = 0, 0, 0
+        self.meeting = threading.Barrier(1)
+        self.playing: list[Actor] = []
 
-    def __call__(self, *_: object) -> "Actors":
+    def __call__(self, *_: object) -> "Actor":
         self.started += 1
-        return self
+        self.playing.append(Actor(self))
+        return self.playing[-1]
+
+
+class Actor:
+    def __init__(self, company: Actors) -> None:
+        self.company, self.is_alive = company, True
+
+    def start(self) -> None:
+        if self.company.early_deaths:
+            self.company.early_deaths -= 1
+            self.is_alive = False
+            raise WorkerDiedError(-signal.SIGSEGV)
 
     def run(self, given: Job, on_epoch: object = None) -> Evaluation:
-        self.meeting.wait(timeout=30)
-        if self.deaths:
-            self.deaths -= 1
+        self.company.meeting.wait(timeout=30)
+        assert self.is_alive
+        if self.company.deaths:
+            self.company.deaths -= 1
+            self.is_alive = False
             raise WorkerDiedError(3)
         return Evaluation.of(given, "ok", validation_accuracy=0.5)
 
     def kill(self) -> None:
-        """Do nothing: there is no process."""
+        self.is_alive = False
+
+    send_kill = kill
 
 
 @pytest.fixture
@@ -179,10 +202,18 @@ def test_workers_that_do_not_start_reach_the_caller(monkeypatch: pytest.MonkeyPa
         list(pool.run(JOBS))
 
 
+def drain(outcomes: Iterator[Evaluation], told: list[Exception]) -> None:
+    try:
+        list(outcomes)
+    except ArchpressError as error:
+        told.append(error)
+
+
 def test_leaving_early_ends_the_workers_at_once() -> None:
     with ProcessPool(digits(), workers=1) as pool:
         outcomes = pool.run([job(by=recipe(epochs=10**6)), job(by=recipe(epochs=10**7))])
-        waiting = threading.Thread(target=next, args=(outcomes, None), daemon=True)
+        told: list[Exception] = []
+        waiting = threading.Thread(target=drain, args=(outcomes, told))
         waiting.start()
         while not (pids := busy_pids(pool)):
             time.sleep(0.01)
@@ -190,16 +221,111 @@ def test_leaving_early_ends_the_workers_at_once() -> None:
         start = time.monotonic()
     assert time.monotonic() - start < 2
     assert not any(map(is_running, pids))
+    waiting.join()
+    assert [str(error) for error in told] == [
+        "the pool of workers was closed before its jobs were done"
+    ]
 
 
-def test_expected_work_grows_with_network_and_epochs_only() -> None:
-    assert expected_work(job(by=recipe(epochs=6))) == 2 * expected_work(job(by=recipe(epochs=3)))
-    assert expected_work(job(width=64)) > expected_work(job(width=4))
-    assert expected_work(job(seed=9)) == expected_work(job(seed=0))
-
-
-@pytest.mark.usefixtures("actors")
-def test_the_longest_jobs_are_started_first() -> None:
+def test_jobs_are_started_in_the_order_given(actors: Actors) -> None:
     with ProcessPool(digits(), workers=1) as pool:
         found = list(pool.run([job(by=recipe(epochs=epochs)) for epochs in (2, 9, 4)]))
-    assert [e.recipe.epochs for e in found] == [9, 4, 2]
+    assert [e.recipe.epochs for e in found] == [2, 9, 4]
+    assert actors.started == 1
+
+
+def test_workers_killed_while_they_start_cost_no_job(expected: list[Evaluation]) -> None:
+    """More often than a job is tried."""
+    killed: list[int] = []
+    with ProcessPool(digits(), workers=1) as pool:
+        killer = threading.Thread(
+            target=kill_workers, args=(pool, 4, killed), kwargs={"job": False}
+        )
+        killer.start()
+        found = without_seconds(pool.run(JOBS))
+        killer.join()
+    assert (len(set(killed)), found) == (4, expected)
+
+
+@pytest.mark.parametrize(("deaths", "starts"), [(executors.STARTS - 1, True), (99, False)])
+def test_a_worker_that_never_starts_is_an_error(deaths: int, starts: bool, actors: Actors) -> None:
+    actors.early_deaths = deaths
+    with ProcessPool(digits(), workers=1) as pool:
+        if starts:
+            assert [e.status for e in pool.run([job()])] == ["ok"]
+        else:
+            with pytest.raises(ArchpressError, match=r"do not start: .* signal 11"):
+                list(pool.run([job()]))
+    assert actors.started == executors.STARTS
+
+
+def test_a_worker_that_died_while_idle_costs_no_job(actors: Actors) -> None:
+    actors.deaths = 0
+    with ProcessPool(digits(), workers=1) as pool:
+        list(pool.run([job(9)]))
+        actors.playing[0].kill()
+        actors.deaths = 1  # and this one is not the second
+        assert [e.status for e in pool.run([job()])] == ["ok"]
+    assert actors.started == 3
+
+
+def test_a_run_that_is_left_ends_its_workers_and_other_runs_know_nothing_of_it(
+    expected: list[Evaluation],
+) -> None:
+    threads = threading.active_count()
+    with ProcessPool(digits(), workers=1) as pool:
+        left = pool.run([job(7), job(by=ENDLESS), job(8)])
+        assert next(left).seed == 7
+        assert without_seconds(pool.run(JOBS)) == expected
+        pids = busy_pids(pool)
+        assert len(pids) == 1
+        left.close()
+        assert not any(map(is_running, pids))
+        assert threading.active_count() == threads
+        assert without_seconds(pool.run(JOBS[::-1])) == expected
+
+
+def wide(width: int) -> Job:
+    layers = (Linear(width), ReLU(), Linear(10))
+    return Job(Architecture((1, 8, 8), layers), TINY, 0, digits().digest)
+
+
+LARGE, HUGE = wide(100_000), wide(1_000_000)
+"""Some 400 MB, most of it to score all images at a time, and ten times as much."""
+
+
+def test_jobs_beyond_a_limit_are_tried_twice_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, str]] = []
+
+    class Noted(Worker):
+        def run(self, job: Job, on_epoch: Callable[[], None] = lambda: None) -> Evaluation:
+            given.append((self._process.pid, job.key))
+            return super().run(job, on_epoch)
+
+    monkeypatch.setattr(executors, "Worker", Noted)
+    endless = job(by=ENDLESS)
+    limits = JobLimits(seconds=2, memory_bytes=200_000_000)
+    with ProcessPool(digits(), workers=1, limits=limits) as pool:
+        late, large = pool.run([endless, HUGE])
+    assert [key for _, key in given] == [endless.key] * 2 + [HUGE.key] * 2
+    assert len({pid for pid, _ in given}) == 4
+    assert (late.status, late.key) == ("timed_out", endless.key)
+    assert late.reason == "not done within the limit of 2 s per job"
+    assert (large.status, large.key) == ("out_of_memory", HUGE.key)
+    start = "no memory left within the limit of 200 MB per job (RuntimeError: [enforce fail at"
+    assert large.reason.startswith(start)
+    assert late.circumstances == large.circumstances == circumstances("float32")
+
+
+def test_limits_that_are_kept_change_nothing(expected: list[Evaluation]) -> None:
+    """A big job leaves a grown heap behind, which the next ones fit in: no worker is replaced."""
+    limits = JobLimits(seconds=100, memory_bytes=700_000_000)
+    with ProcessPool(digits(), workers=1, limits=limits) as pool:
+        found = list(pool.run([job(9)]))
+        (before,) = pool._idle
+        for _ in range(2):
+            found += pool.run([LARGE])
+            assert without_seconds(pool.run(JOBS)) == expected
+        (after,) = pool._idle
+    assert [e.status for e in found] == ["ok"] * 3
+    assert before is after

@@ -1,6 +1,8 @@
 """Recipes: the paper's numbers, what the digest covers, and the schedules by hand."""
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ PAPER: dict[str, dict[str, Any]] = {
 CHANGES: dict[str, Any] = {
     "epochs": 7, "batch_size": 32, "learning_rate": 0.02, "schedule": "one_cycle",
     "milestones": (1,), "weight_decay": 0.1, "normalization": "half", "flip": True,
-    "crop_padding": 1, "images": 65,
+    "crop_padding": 1, "images": 65, "chance_steps": 7,
 }  # fmt: skip
 
 
@@ -67,6 +69,36 @@ def test_the_digest_changes_with_everything_that_can_change_a_result(
     assert recipe(**{field: value}).digest != TINY.digest
 
 
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("paper-cifar10", "73ba9d59abbfb1bd"), ("label", "704951c44ab8f14b"),
+        ("label-small", "a9e52cda386002df"), ("final-digits", "a3f9811a2739f1e2"),
+    ],
+)  # fmt: skip
+def test_digests_of_recipes_are_those_of_the_first_archives(name: str, digest: str) -> None:
+    values = find_recipe(name).model_dump(exclude={"chance_steps"})
+    assert TrainingRecipe.model_validate(values).digest == digest
+
+
+def test_old_records_have_their_recipes_digest_in_their_key() -> None:
+    old = Path(__file__).parent / "old_formats" / "archive_v1.jsonl"
+    records = [json.loads(line) for line in old.read_text().splitlines()]
+    digests = {record["key"].split("-")[1] for record in records}
+    assert len(digests) > 1
+    for record in records:
+        found = TrainingRecipe.model_validate(record["recipe"])
+        assert found.digest == record["key"].split("-")[1]
+        assert found.chance_steps == 0
+
+
+def test_the_full_label_takes_no_shortcut() -> None:
+    full, paper = find_recipe("label-full"), find_recipe("label")
+    assert (full.images, full.chance_steps) == (None, 0)
+    assert (full.epochs, full.seeds) == (paper.epochs, paper.seeds) == (5, 5)
+    assert full.schedule == "one_cycle"
+
+
 def test_the_digest_ignores_name_and_number_of_seeds() -> None:
     assert recipe(name="other", seeds=9).digest == TINY.digest
 
@@ -75,8 +107,8 @@ def test_the_digest_ignores_name_and_number_of_seeds() -> None:
     "wrong",
     [
         {"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"weight_decay": -0.1},
-        {"crop_padding": -1}, {"images": 1}, {"seeds": 0}, {"schedule": "cosine"},
-        {"normalization": "none"}, {"momentum": 0.9},
+        {"crop_padding": -1}, {"images": 1}, {"chance_steps": -1}, {"seeds": 0},
+        {"schedule": "cosine"}, {"normalization": "none"}, {"momentum": 0.9},
     ],
     ids=lambda wrong: next(iter(wrong)),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,14 +63,46 @@ def test_random_seeds_of_many_jobs_do_not_meet() -> None:
 @pytest.mark.parametrize(
     "evaluation",
     [
-        outcome(0.25, losses=(2.0, 1 / 3), images=64, seconds=0.1, circumstances={"torch": "2"}),
+        outcome(
+            0.25, losses=(2.0, 1 / 3), images=64, steps=8, seconds=0.1, circumstances={"torch": "2"}
+        ),
         outcome(None, "diverged", reason="loss not finite in epoch 1", losses=(float("inf"),)),
+        outcome(None, "at_chance", reason="nothing learned in 7 steps", steps=7, losses=(2.3,)),
+        outcome(None, "timed_out", reason="no answer in 60 s"),
         outcome(None, "out_of_memory", reason="no memory"),
     ],
     ids=lambda evaluation: evaluation.status,
 )
 def test_evaluations_survive_json(evaluation: Evaluation) -> None:
     assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def old_records() -> list[Any]:
+    lines = (Path(__file__).parent / "old_formats" / "archive_v1.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_records_of_version_1_are_read_with_steps_not_known() -> None:
+    old = old_records()
+    assert {record["version"] for record in old} == {1}
+    assert {record["status"] for record in old} == {"ok", "diverged", "out_of_memory", "failed"}
+    for record in old:
+        found = Evaluation.from_json(record)
+        assert (found.steps, found.recipe.chance_steps) == (0, 0)
+        assert (found.key, found.status, found.images, found.seconds, found.reason) == tuple(
+            record[name] for name in ("key", "status", "images", "seconds", "reason")
+        )
+        assert found.validation_accuracy == record["validation_accuracy"]
+        assert list(found.losses) == record["losses"]
+        again = Job(found.architecture, found.recipe, found.seed, found.data_digest)
+        assert again.key == found.key
+
+
+def test_old_records_are_written_in_the_new_version() -> None:
+    for record in old_records():
+        written = Evaluation.from_json(record).to_json()
+        assert (written["version"], written["steps"]) == (2, 0)
+        assert Evaluation.from_json(written) == Evaluation.from_json(record)
 
 
 def test_epochs_trained_are_those_with_a_loss() -> None:
@@ -90,9 +123,9 @@ def damaged(**changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
-        (damaged(version=2), "expected an evaluation of format version 1"),
-        (damaged(version=None), "expected an evaluation of format version 1"),
-        ([1, 2], "expected an evaluation of format version 1"),
+        (damaged(version=3), "expected an evaluation of format version 2 or older"),
+        (damaged(version=None), "expected an evaluation of format version 2"),
+        ([1, 2], "expected an evaluation of format version 2"),
         (damaged(key=None), "incomplete.*key"),
         (damaged(architecture=None), "incomplete.*architecture"),
         (damaged(architecture={"format": "other"}), "incomplete.*archpress.architecture"),
@@ -122,12 +155,14 @@ def test_one_run_has_no_standard_error() -> None:
     assert (label.accuracy, label.standard_error) == (0.5, None)
 
 
-def test_a_diverged_run_counts_as_chance() -> None:
-    label = Label.of([outcome(0.9), outcome(None, "diverged")])
+@pytest.mark.parametrize("status", ["diverged", "at_chance"])
+def test_a_run_that_learned_nothing_counts_as_chance(status: str) -> None:
+    label = Label.of([outcome(0.9), outcome(None, status)])
     assert label.accuracy == pytest.approx((0.9 + 0.1) / 2)
+    assert label.standard_error == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("status", ["failed", "out_of_memory"])
+@pytest.mark.parametrize("status", ["failed", "out_of_memory", "timed_out"])
 def test_runs_without_an_outcome_say_nothing(status: str) -> None:
     assert Label.of([outcome(0.9), outcome(None, status)]).accuracy == 0.9
     label = Label.of([outcome(None, status)] * 2)

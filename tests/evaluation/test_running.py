@@ -19,7 +19,7 @@ def test_a_run_is_recorded_with_what_it_depends_on() -> None:
     assert (record.key, record.seed, record.recipe) == (job(3, by=by).key, 3, by)
     assert (record.status, record.reason, record.images) == ("ok", "", 64)
     assert record.validation_accuracy is not None
-    assert (len(record.losses), record.seconds > 0) == (2, True)
+    assert (len(record.losses), record.steps, record.seconds > 0) == (2, 8, True)
     assert record.circumstances["precision"] == "bfloat16"
     assert record.circumstances["torch"] == torch.__version__
 
@@ -51,7 +51,30 @@ def test_a_run_that_diverges_says_in_which_epoch_and_keeps_no_weights(tmp_path: 
     assert (record.status, record.validation_accuracy) == ("diverged", None)
     assert record.reason == "loss not finite in epoch 1"
     assert record.losses == (float("inf"),)
+    assert record.steps == 4
     assert not path.exists()
+
+
+def test_a_run_that_learns_nothing_is_recorded_at_chance_and_keeps_no_weights(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run.safetensors"
+    by = recipe(epochs=3, learning_rate=1e-9, chance_steps=6)
+    record = run_job(job(by=by, weights=str(path)), digits(), "float32")
+    assert (record.status, record.reason) == ("at_chance", "nothing learned in 6 steps")
+    assert (record.validation_accuracy, record.steps, record.epochs_trained) == (None, 6, 2)
+    assert record.losses == pytest.approx((2.4, 2.4), abs=0.3)
+    assert not path.exists()
+
+
+def test_the_steps_of_a_run_that_failed_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "accuracy", _no_memory)
+    record = run_job(job(), digits(), "float32")
+    assert (record.status, record.steps) == ("out_of_memory", 0)
+
+
+def _no_memory(*_: object) -> float:
+    raise MemoryError
 
 
 @pytest.mark.parametrize(

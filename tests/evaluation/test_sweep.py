@@ -137,7 +137,7 @@ def test_a_failure_is_a_record_that_later_sweeps_keep(
 
 
 def kept_weights(archive: Archive, folder: Path) -> Sweep:
-    return evaluate(NETWORKS[:1], BY, archive, InProcess(digits()), folder)
+    return evaluate(NETWORKS[:1], BY, archive, InProcess(digits()), weights_folder=folder)
 
 
 def test_weights_are_kept_one_file_per_run_and_made_again_where_missing(
@@ -169,7 +169,8 @@ def test_runs_that_left_no_weights_are_not_repeated_for_them(
 ) -> None:
     absurd = recipe(learning_rate=1e38)
     first, second = (
-        evaluate(NETWORKS[:1], absurd, archive, InProcess(digits()), tmp_path) for _ in range(2)
+        evaluate(NETWORKS[:1], absurd, archive, InProcess(digits()), weights_folder=tmp_path)
+        for _ in range(2)
     )
     assert [run.status for run in first.trained] == ["diverged"]
     assert not second.trained

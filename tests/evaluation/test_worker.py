@@ -13,9 +13,11 @@ import torch
 from archpress.errors import ArchpressError
 from archpress.evaluation import worker
 from archpress.evaluation.datasets import from_tensors
-from archpress.evaluation.record import Job
+from archpress.evaluation.executors import ProcessPool
+from archpress.evaluation.job_limits import JobLimits
+from archpress.evaluation.record import Evaluation, Job, Status
 from archpress.evaluation.worker import Worker, WorkerDiedError
-from tests.evaluation.tiny import digits, is_running, linear, recipe
+from tests.evaluation.tiny import digits, is_running, job, linear, recipe
 
 ROOT = Path(__file__).parents[2]
 SWEEP = """
@@ -30,7 +32,7 @@ layers = (*[Convolution(256, 3, padding=1)] * 4, Linear(10))  # an epoch takes m
 slow = Architecture((1, 8, 8), layers), recipe(images=None)
 jobs = [Job(*slow, seed, digits().digest) for seed in range(2)]
 threading.Thread(target=lambda: list(pool.run(jobs)), daemon=True).start()
-while len(pool._busy) < 2:
+while sum(each._ready for each in tuple(pool._busy)) < 2:
     time.sleep(0.01)
 print(*[each._process.pid for each in pool._busy], flush=True)
 time.sleep(600)
@@ -73,18 +75,69 @@ def test_a_fault_of_the_program_reaches_the_caller_and_leaves_the_worker_alive()
     assert not is_running(process._process.pid)
 
 
-def test_a_kill_is_taken_for_lack_of_memory() -> None:
-    assert WorkerDiedError(-signal.SIGKILL).killed
-    assert not WorkerDiedError(-signal.SIGSEGV).killed
-    assert str(WorkerDiedError(-signal.SIGSEGV)) == "the worker process ended by signal 11"
+MEGABYTES = JobLimits(seconds=1.5, memory_bytes=12_000_000)
 
 
-def test_a_worker_that_cannot_start_is_an_error_for_a_person(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("code", "overdue", "status", "reason"),
+    [
+        (-signal.SIGKILL, False, "out_of_memory", "signal 9, most often for lack of memory"),
+        (-signal.SIGKILL, True, "timed_out", "not done within the limit of 1.5 s per job"),
+        (-signal.SIGSEGV, False, "failed", "the worker process ended by signal 11"),
+        (1, False, "failed", "the worker process ended by exit status 1"),
+        (
+            worker.OUT_OF_MEMORY,
+            False,
+            "out_of_memory",
+            "no memory left within the limit of 12 MB per job for the worker process",
+        ),
+    ],
+)
+def test_what_a_death_says_of_the_job(code: int, overdue: bool, status: str, reason: str) -> None:
+    death = WorkerDiedError(code, MEGABYTES, overdue)
+    assert (death.status, death.by_signal) == (status, code < 0)
+    assert str(death).endswith(reason)
+
+
+def test_a_worker_without_memory_for_anything_says_so_as_it_ends() -> None:
+    process = Worker(digits(), "float32", MEGABYTES)
+    process.start()
+    with pytest.raises(WorkerDiedError, match="within the limit of 12 MB") as caught:
+        process._exchange(b"more than that and than what its heap has free" * 6_000_000)
+    assert caught.value.status == "out_of_memory"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("failed", "RuntimeError: could not create a primitive", "out_of_memory"),
+        ("failed", "RuntimeError: std::bad_alloc", "out_of_memory"),
+        ("out_of_memory", "RuntimeError: can't allocate memory", "out_of_memory"),
+        ("failed", "RuntimeError: shapes do not fit", "failed"),
+        ("ok", "", "ok"),
+    ],
+)
+def test_a_limit_of_memory_is_named_where_it_was_the_reason(
+    status: Status, reason: str, expected: Status
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ArchpressError, match=r"worker processes do not start: .*exit status 1"):
-        Worker(digits(), "float32")
+    found = worker._within(MEGABYTES, Evaluation.of(job(), status, reason=reason))
+    limited = f"no memory left within the limit of 12 MB per job ({reason})"
+    assert found.status == expected
+    assert found.reason == (limited if expected == "out_of_memory" else reason)
+
+
+@pytest.mark.parametrize(
+    ("executable", "said"), [("/bin/false", "exit status 1"), ("/no/such", "No such file")]
+)
+def test_workers_that_cannot_start_are_an_error_for_a_person(
+    executable: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    with (
+        ProcessPool(digits(), workers=2) as pool,
+        pytest.raises(ArchpressError, match=f"worker processes do not start: .*{said}"),
+    ):
+        list(pool.run([job()]))
 
 
 def test_workers_vanish_within_two_seconds_of_their_parents_kill() -> None:
@@ -103,3 +156,25 @@ def test_workers_vanish_within_two_seconds_of_their_parents_kill() -> None:
     while any(map(is_running, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(is_running, pids))
+
+
+LEFT = """
+from archpress.evaluation.executors import ProcessPool
+from tests.evaluation.tiny import digits, job, recipe
+pool = ProcessPool(digits(), workers=1)
+outcomes = pool.run([job(), job(by=recipe(epochs=10**6))])
+next(outcomes)
+print(*[each._process.pid for each in [*pool._busy, *pool._idle]])
+"""
+
+
+def test_a_script_that_leaves_a_run_open_ends_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (pid,) = map(int, done.stdout.split())
+    deadline = time.monotonic() + 2
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(pid)

@@ -1,0 +1,47 @@
+"""Archives that come with the package, and opening any kind of archive to read."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from archpress.architectures.architecture import Architecture
+from archpress.errors import ArchiveError
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.archive_lines import is_json_lines, read_json_lines
+
+SUFFIX = ".jsonl.xz"
+HELD_OUT_SHARE = 10
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the archives in the package."""
+    folder = files("archpress") / "pretrained"
+    return sorted(
+        entry.name.removesuffix(SUFFIX) for entry in folder.iterdir() if entry.name.endswith(SUFFIX)
+    )
+
+
+def open_archive(source: str | Path) -> Archive:
+    """Open an archive to read: a SQLite file, an export, or the name of one in the package.
+
+    Raises:
+        ArchiveError: There is none, or it is damaged.
+    """
+    path = Path(source)
+    if not path.exists() and str(source) in shipped_names():
+        path = Path(str(files("archpress") / "pretrained" / f"{source}{SUFFIX}"))
+    if not is_json_lines(path):
+        if not path.exists():
+            names = ", ".join(shipped_names()) or "none"
+            raise ArchiveError(f"there is no archive {source} (in the package: {names})")
+        return Archive.open_readonly(path)
+    archive = Archive.in_memory()
+    archive.merge(read_json_lines(path))
+    return archive
+
+
+def is_held_out(architecture: Architecture) -> bool:
+    """Return whether a network belongs to the fixed tenth that nothing is fitted to.
+
+    It is decided by the digest alone, so that it holds for every archive and every later label.
+    """
+    return int(architecture.digest[:8], 16) % HELD_OUT_SHARE == 0
