@@ -11,8 +11,8 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.runs import compress_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Progress, silent
+from archpress.datasets.dataset import DataSet, load
 from archpress.errors import SettingsError
-from archpress.evaluation.datasets import DataSet, load
 from archpress.importing.networks import FoundNetwork, of_module
 
 load_data = load

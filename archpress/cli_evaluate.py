@@ -14,7 +14,7 @@ from archpress.errors import SettingsError, UnknownNetworkError, nearest
 
 if TYPE_CHECKING:
     from archpress.architectures.architecture import Architecture
-    from archpress.evaluation.datasets import DataSet
+    from archpress.datasets.dataset import DataSet
     from archpress.evaluation.executors import Executor
     from archpress.evaluation.halving import Halving
     from archpress.evaluation.job_limits import JobLimits
@@ -72,16 +72,16 @@ def evaluate(
 ) -> None:
     """Label networks: train each from several initialisations and keep its accuracy."""
     from archpress.architectures.architecture_files import read_architectures
+    from archpress.datasets.dataset import load
     from archpress.evaluation.archive import Archive
-    from archpress.evaluation.datasets import load
     from archpress.evaluation.halving import by_accuracy, by_front, successive_halving
     from archpress.evaluation.job_limits import JobLimits
-    from archpress.evaluation.recipe import find_recipe
     from archpress.evaluation.seeds import sharpen
     from archpress.evaluation.spending import Budget
     from archpress.evaluation.sweep import estimate as estimated
     from archpress.evaluation.sweep import evaluate as sweep
     from archpress.reporting.progress import ProgressDisplay
+    from archpress.training.recipe import find_recipe
 
     budget = Budget(None if budget_minutes is None else 60 * budget_minutes, budget_flops)
     _check(rungs, keep, extra_runs, ranking, budget)
@@ -138,7 +138,7 @@ def _executor(
 ) -> "Executor":
     from archpress.evaluation.executors import InProcess, ProcessPool
     from archpress.evaluation.job_limits import NO_LIMITS
-    from archpress.evaluation.precision import choose_precision
+    from archpress.training.precision import choose_precision
 
     if name not in EXECUTORS:
         raise SettingsError(f"unknown executor {name!r}{nearest(name, EXECUTORS)}")

@@ -21,15 +21,15 @@ from scipy.stats import spearmanr
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.spaces import SPACES, Limits
+from archpress.datasets.dataset import load
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.datasets import load
 from archpress.evaluation.executors import ProcessPool
-from archpress.evaluation.precision import choose_precision
-from archpress.evaluation.recipe import TrainingRecipe, find_recipe
 from archpress.evaluation.record import Evaluation, Label
 from archpress.evaluation.seeds import deviation
 from archpress.evaluation.spending import Ledger
 from archpress.evaluation.sweep import evaluate
+from archpress.training.precision import choose_precision
+from archpress.training.recipe import TrainingRecipe, find_recipe
 
 SMALLEST, LARGEST = 1_500, 200_000
 DRAWN = 1_500

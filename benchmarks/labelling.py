@@ -36,15 +36,15 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import Dropout
 from archpress.architectures.spaces import SPACES, Limits
-from archpress.evaluation.augmentation import input_scaling, normalise
+from archpress.datasets.dataset import DataSet, from_tensors, load
 from archpress.evaluation.cost_model import training_flops
-from archpress.evaluation.datasets import DataSet, from_tensors, load
 from archpress.evaluation.executors import ProcessPool, available_cores
-from archpress.evaluation.precision import Precision, choose_precision
-from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Job
 from archpress.evaluation.running import run_job
-from archpress.evaluation.training import Part, begin
+from archpress.training.augmentation import input_scaling, normalise
+from archpress.training.precision import Precision, choose_precision
+from archpress.training.recipe import TrainingRecipe
+from archpress.training.training import Part, begin
 
 SHAPE, CLASSES = (1, 28, 28), 10
 FEWEST_MACS, MOST_MACS = 5e4, 2e7

@@ -186,11 +186,11 @@ def ray_seconds(plans: dict[str, Load], actors: int) -> dict[str, float]:
     """
     from archpress.architectures.architecture import Architecture
     from archpress.architectures.layers import Linear
-    from archpress.evaluation.datasets import load as load_data
+    from archpress.datasets.dataset import load as load_data
     from archpress.evaluation.ray_executor import RayExecutor
     from archpress.evaluation.ray_trainer import Outcome, Trainer
-    from archpress.evaluation.recipe import TrainingRecipe
     from archpress.evaluation.record import Evaluation, Job
+    from archpress.training.recipe import TrainingRecipe
 
     seconds = {name: plan.seconds for name, plan in plans.items()}
     seconds["warm-up"] = (0.5,) * 2 * actors

@@ -7,11 +7,11 @@ import pytest
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and rich would keep to it from import on
 
 from archpress.architectures.references import digits_cnn
-from archpress.evaluation.datasets import DataSet
+from archpress.datasets.dataset import DataSet
 from archpress.evaluation.executors import InProcess
 from archpress.evaluation.job_limits import NO_LIMITS, JobLimits
-from archpress.evaluation.precision import Precision
 from archpress.files import write_json
+from archpress.training.precision import Precision
 from tests.tiny_runs import FinishedRun, archpress, write_images, write_settings
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 import archpress
 from archpress.architectures.references import conv7, digits_cnn
 from archpress.compression.result import CompressionResult
+from archpress.datasets.dataset import DataSet, from_tensors
 from archpress.errors import ArchpressError, DataError, RunFolderError, SettingsError
 from archpress.errors import UnknownNetworkError as UnknownNetwork
-from archpress.evaluation.datasets import DataSet, from_tensors
 from archpress.evaluation.executors import InProcess
 from tests.tiny_runs import ROOT, FinishedRun, snapshot
 

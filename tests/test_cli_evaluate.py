@@ -13,8 +13,8 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Linear, MaxPool, ReLU
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import training_flops
-from archpress.evaluation.recipe import find_recipe
 from archpress.evaluation.record import Evaluation
+from archpress.training.recipe import find_recipe
 from tests.tiny_runs import ROOT, archpress, plain, refused, write_images
 
 IMAGES = 144  # of 160; the others are validation images

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "archpress").rglob("*.py"))
 FACADES = {"archpress", "archpress.api"}
-CHAIN = ["errors", "files", "optional", "architectures", "evaluation", "embedding", "compression"]
-CHAIN += ["reporting", "cli"]
+CHAIN = ["errors", "files", "optional", "architectures", "datasets", "training", "evaluation"]
+CHAIN += ["embedding", "compression", "reporting", "cli"]
 MAY_IMPORT = {layer: set(CHAIN[: place + 1]) for place, layer in enumerate(CHAIN)}
 BESIDE = {"importing", "exporting"}  # networks from elsewhere and for elsewhere
 for layer in ("compression", "reporting", "cli"):
@@ -20,7 +20,9 @@ for layer in BESIDE:
     MAY_IMPORT[layer] = {"errors", "files", "optional", "architectures", layer}
 MAY_IMPORT["reporting"] |= {"baselines"}
 MAY_IMPORT["cli"] |= {"baselines", "facade"}
-MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "evaluation", "baselines"}
+MAY_IMPORT["datasets"] = {"errors", "files", "optional", "datasets"}
+MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "datasets", "training"}
+MAY_IMPORT["baselines"] |= {"evaluation", "baselines"}
 SHARED = {f"archpress.compression.{m}" for m in ("task", "selection", "finishing", "result")}
 
 

@@ -13,12 +13,12 @@ from archpress.architectures.building import build
 from archpress.compression.selection import best
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
-from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.record import Label
 from archpress.evaluation.running import load_weights, save_weights
-from archpress.evaluation.scoring import accuracy
 from archpress.evaluation.sweep import evaluate, weights_path
 from archpress.files import write_json
+from archpress.training.augmentation import input_scaling
+from archpress.training.scoring import accuracy
 
 
 @dataclass(frozen=True)

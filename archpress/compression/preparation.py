@@ -17,12 +17,12 @@ from archpress.architectures.spaces import (
 )
 from archpress.compression.settings import RunSettings, read_amount
 from archpress.compression.task import Budget, CompressionTask, TrainedNetwork
+from archpress.datasets.dataset import DataSet, load
 from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError, UnknownNetworkError
-from archpress.evaluation.augmentation import input_scaling
-from archpress.evaluation.datasets import DataSet, load
-from archpress.evaluation.scoring import accuracy
 from archpress.importing.networks import FoundNetwork, find_network
+from archpress.training.augmentation import input_scaling
+from archpress.training.scoring import accuracy
 
 
 def load_data(settings: RunSettings) -> DataSet:

@@ -15,8 +15,8 @@ import tomli_w
 
 from archpress.compression.settings import RunSettings, parse_settings
 from archpress.errors import RunFolderError
-from archpress.evaluation.machine import processor
 from archpress.files import read_json_lines, write_json, write_text
+from archpress.training.machine import processor
 
 FORMAT_VERSION = 1
 

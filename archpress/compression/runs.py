@@ -24,15 +24,15 @@ from archpress.compression.run_folder import (
 )
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
+from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
 from archpress.errors import ExportError, RunFolderError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import ProcessPool
-from archpress.evaluation.precision import Precision, choose_precision, family
 from archpress.evaluation.shipped import open_archive
 from archpress.exporting.folder import export
 from archpress.importing.networks import FoundNetwork
+from archpress.training.precision import Precision, choose_precision, family
 
 Method = Callable[[CompressionTask, Resources], CompressionResult]
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from archpress.architectures.spaces import BLOCKS
 from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
-from archpress.evaluation.precision import PrecisionChoice
-from archpress.evaluation.recipe import TrainingRecipe, find_recipe
+from archpress.training.precision import PrecisionChoice
+from archpress.training.recipe import TrainingRecipe, find_recipe
 
 Amount = int | str
 """A number, or a share of the input network's such as ``"10%"``."""

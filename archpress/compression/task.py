@@ -11,11 +11,11 @@ from torch import Tensor
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.cost import Cost
 from archpress.architectures.spaces import MAX_LAYERS, Limits, Space
+from archpress.datasets.dataset import DataSet
 from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import Executor
-from archpress.evaluation.recipe import TrainingRecipe
+from archpress.training.recipe import TrainingRecipe
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, units done, units in all)."""

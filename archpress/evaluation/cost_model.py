@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Layer, Linear, ReLU
-from archpress.evaluation.machine import one_thread
-from archpress.evaluation.precision import Precision
-from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation
+from archpress.training.machine import one_thread
+from archpress.training.precision import Precision
+from archpress.training.recipe import TrainingRecipe
 
 PASSES = 3
 """A training step costs about three forward passes: its backward pass has two products for one."""
@@ -131,7 +131,7 @@ def _measured_over_predicted(
     network: Architecture, precision: Precision, model: CostModel
 ) -> float:
     from archpress.architectures.building import build
-    from archpress.evaluation.acceleration import Accelerated
+    from archpress.training.acceleration import Accelerated
 
     module = build(network, seed=0)
     forward = Accelerated(module, precision)

@@ -16,20 +16,20 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from archpress.datasets.dataset import DataSet
 from archpress.errors import SettingsError
 from archpress.evaluation.cuda_tuning import most_at_once, quickest_graphing
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import Executor, OnEpoch, ignore
-from archpress.evaluation.graphed_steps import (
+from archpress.evaluation.record import Evaluation, Job, circumstances
+from archpress.evaluation.running import evaluation_of, failure_of, is_out_of_memory
+from archpress.training.graphed_steps import (
     GraphedSteps,
     Graphing,
     on_stream,
 )
-from archpress.evaluation.precision import Precision, PrecisionChoice
-from archpress.evaluation.record import Evaluation, Job, circumstances
-from archpress.evaluation.running import evaluation_of, failure_of, is_out_of_memory
-from archpress.evaluation.steps import reproducible_cudnn
-from archpress.evaluation.training import Training, begin
+from archpress.training.precision import Precision, PrecisionChoice
+from archpress.training.steps import reproducible_cudnn
+from archpress.training.training import Training, begin
 
 REPLAYS_PER_TURN = 4
 """Queued for one training before the next one has its turn: few, so that all queues fill alike."""

@@ -10,12 +10,12 @@ from functools import partial
 
 import torch
 
-from archpress.evaluation.datasets import DataSet
-from archpress.evaluation.graphed_steps import GraphedSteps, Graphing, on_stream
-from archpress.evaluation.precision import Precision
+from archpress.datasets.dataset import DataSet
 from archpress.evaluation.record import Job
-from archpress.evaluation.steps import EagerSteps
-from archpress.evaluation.training import Trained, Training, begin, part_of
+from archpress.training.graphed_steps import GraphedSteps, Graphing, on_stream
+from archpress.training.precision import Precision
+from archpress.training.steps import EagerSteps
+from archpress.training.training import Trained, Training, begin, part_of
 
 STEPS_PER_REPLAY = (1, 4, 16)
 MOST_AT_ONCE = 32

@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
+from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.job_limits import NO_LIMITS, JobLimits
-from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job, circumstances
 from archpress.evaluation.running import run_job
 from archpress.evaluation.worker import Worker, WorkerDiedError
+from archpress.training.precision import Precision
 
 OnEpoch = Callable[[Job], None]
 Outcomes = queue.SimpleQueue[Evaluation | Exception | Job]

@@ -8,10 +8,10 @@ from archpress.architectures.architecture import Architecture
 from archpress.errors import SettingsError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
-from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Label
 from archpress.evaluation.spending import Ledger
 from archpress.evaluation.sweep import OnProgress, evaluate
+from archpress.training.recipe import TrainingRecipe
 
 ROUNDING = 1e-9  # 0.07 * 100 is a little above 7
 Ranking = Callable[[Sequence[Label]], list[Label]]

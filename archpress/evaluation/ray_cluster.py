@@ -5,8 +5,8 @@ import os
 import socket
 from typing import Any
 
+from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import available_cores
 
 CONNECT_SECONDS = 10.0

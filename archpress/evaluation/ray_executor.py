@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.dispatch import Dispatcher
 from archpress.evaluation.executors import Executor, OnEpoch, available_cores, ignore
-from archpress.evaluation.precision import Precision
 from archpress.evaluation.ray_cluster import join
 from archpress.evaluation.ray_trainer import (
     Member,
@@ -31,6 +30,7 @@ from archpress.evaluation.record import Evaluation, Job
 from archpress.evaluation.worker import KEEP_MEMORY, ONE_THREAD
 from archpress.files import write_bytes
 from archpress.optional import require
+from archpress.training.precision import Precision
 
 POLL_SECONDS = 1.0
 FAREWELL_SECONDS = 10.0

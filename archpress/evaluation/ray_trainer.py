@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from archpress import __version__
+from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.dispatch import ATTEMPTS
-from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job, Status
 from archpress.optional import require
+from archpress.training.precision import Precision
 
 Outcome = tuple[Evaluation, bytes] | None
 """An evaluation and its weights, or nothing: the job was given back before it began."""

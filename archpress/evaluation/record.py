@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from archpress.architectures.architecture import Architecture
 from archpress.errors import ArchiveError, InvalidArchitectureError
-from archpress.evaluation.machine import processor
-from archpress.evaluation.recipe import TrainingRecipe
+from archpress.training.machine import processor
+from archpress.training.recipe import TrainingRecipe
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # 1 knew no steps, and of the statuses not at_chance and timed_out

@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from archpress.evaluation.augmentation import input_scaling
-from archpress.evaluation.datasets import DataSet
-from archpress.evaluation.precision import Precision
+from archpress.datasets.dataset import DataSet
 from archpress.evaluation.record import Evaluation, Job, Status, circumstances
-from archpress.evaluation.scoring import accuracy
-from archpress.evaluation.steps import reproducible_cudnn
-from archpress.evaluation.training import Trained, train
 from archpress.files import write_tensors
+from archpress.training.augmentation import input_scaling
+from archpress.training.precision import Precision
+from archpress.training.scoring import accuracy
+from archpress.training.steps import reproducible_cudnn
+from archpress.training.training import Trained, train
 
 
 def run_job(

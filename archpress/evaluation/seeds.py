@@ -11,10 +11,10 @@ from scipy.special import ndtr
 from archpress.architectures.architecture import Architecture
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
-from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Label
 from archpress.evaluation.spending import Ledger
 from archpress.evaluation.sweep import OnProgress, evaluate
+from archpress.training.recipe import TrainingRecipe
 
 PRIOR_DEVIATION = 0.01
 PRIOR_RUNS = 4

@@ -10,10 +10,10 @@ from archpress.architectures.architecture import Architecture
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import FEWEST_JOBS, CostModel, probed, training_flops
 from archpress.evaluation.executors import Executor
-from archpress.evaluation.machine import processor
-from archpress.evaluation.recipe import TrainingRecipe
 from archpress.evaluation.record import Evaluation, Job, Label
 from archpress.evaluation.spending import NO_BUDGET, Budget, Estimate, Ledger, makespan
+from archpress.training.machine import processor
+from archpress.training.recipe import TrainingRecipe
 
 OnProgress = Callable[[int, int], None]
 """Called with (units done, units in all)."""

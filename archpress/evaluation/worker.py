@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.job_limits import NO_LIMITS, JobLimits, limit_memory
-from archpress.evaluation.precision import Precision
 from archpress.evaluation.record import Evaluation, Job, Status
+from archpress.training.precision import Precision
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # glibc would give large tensors back to the system after every layer and have their pages zeroed
@@ -238,8 +238,8 @@ def _warm_up(data: DataSet, precision: Precision) -> None:
     """
     from archpress.architectures.architecture import Architecture
     from archpress.architectures.layers import Convolution, GlobalAveragePool, Linear
-    from archpress.evaluation.recipe import TrainingRecipe
-    from archpress.evaluation.training import train
+    from archpress.training.recipe import TrainingRecipe
+    from archpress.training.training import train
 
     layers = (Convolution(2, 1), GlobalAveragePool(), Linear(data.classes))
     recipe = TrainingRecipe(name="warm-up", epochs=1, batch_size=2, learning_rate=0.01, images=2)

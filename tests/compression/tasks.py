@@ -14,11 +14,11 @@ from archpress.architectures.layers import BatchNorm, Convolution, Linear, ReLU
 from archpress.architectures.references import digits_cnn
 from archpress.architectures.spaces import BlocksSpace, Limits
 from archpress.compression.task import Budget, CompressionTask
-from archpress.evaluation.datasets import DataSet, Split, from_tensors
+from archpress.datasets.dataset import DataSet, Split, from_tensors
 from archpress.evaluation.executors import Executor
-from archpress.evaluation.recipe import find_recipe
 from archpress.evaluation.record import Evaluation, Job, Label
 from archpress.evaluation.running import save_weights
+from archpress.training.recipe import find_recipe
 from tests.small_networks import generator
 
 LABEL = find_recipe("label-digits").model_copy(update={"epochs": 1, "seeds": 1})

@@ -22,14 +22,14 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.run_folder import RunFolder, read_json_lines
 from archpress.compression.runs import compress_in, rival_in
 from archpress.compression.settings import RunSettings, load_settings
+from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
 from archpress.errors import ArchiveError, BudgetError, RunFolderError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.augmentation import input_scaling
-from archpress.evaluation.datasets import DataSet
 from archpress.evaluation.executors import InProcess
-from archpress.evaluation.scoring import accuracy
 from archpress.importing.networks import FoundNetwork
+from archpress.training.augmentation import input_scaling
+from archpress.training.scoring import accuracy
 from tests.compression.tasks import Scripted, tiny_data, watched
 
 BUDGET = 75_626 * 30 // 100

@@ -19,11 +19,11 @@ from archpress.compression.preparation import prepare
 from archpress.compression.runs import kept_network, rival_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import CompressionTask, Resources
+from archpress.datasets.dataset import DataSet, from_tensors
 from archpress.errors import BudgetError, SettingsError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.augmentation import normalise
-from archpress.evaluation.datasets import DataSet, from_tensors
 from archpress.importing.networks import FoundNetwork, of_module
+from archpress.training.augmentation import normalise
 from tests.compression.tasks import Scripted, label_of, network_of, watched
 from tests.small_networks import generator
 from tests.tiny_runs import archpress as command

@@ -15,8 +15,8 @@ from archpress.embedding.model import Embedding
 from archpress.embedding.settings import CONFIGURATIONS
 from archpress.errors import ArchiveError, EmbeddingError, SettingsError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.recipe import find_recipe
 from archpress.evaluation.record import Evaluation, Job, Status
+from archpress.training.recipe import find_recipe
 from tests.embedding.tiny import SIZES, blocks
 
 RECIPE, OTHER = find_recipe("label-small"), find_recipe("label-medium")

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from archpress.evaluation.executors import Executor, OnEpoch, ignore
-from archpress.evaluation.machine import processor
 from archpress.evaluation.record import Evaluation, Job
+from archpress.training.machine import processor
 from tests.evaluation.tiny import digits
 
 

@@ -16,7 +16,6 @@ from archpress.architectures.building import build
 from archpress.architectures.layers import Convolution, Linear, MaxPool, ReLU
 from archpress.errors import SettingsError
 from archpress.evaluation import cuda_executor, cuda_tuning
-from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.cuda_executor import (
     CudaExecutor,
     Verdict,
@@ -28,11 +27,12 @@ from archpress.evaluation.cuda_tuning import (
     quickest_graphing,
     timed_training,
 )
-from archpress.evaluation.graphed_steps import GraphedSteps, Graphing
 from archpress.evaluation.record import Evaluation, Job
 from archpress.evaluation.running import is_out_of_memory, load_weights, run_job
-from archpress.evaluation.scoring import accuracy
-from archpress.evaluation.training import Training
+from archpress.training.augmentation import input_scaling
+from archpress.training.graphed_steps import GraphedSteps, Graphing
+from archpress.training.scoring import accuracy
+from archpress.training.training import Training
 from tests.evaluation.tiny import ABSURD, digits, job, network, recipe
 
 CHANCE = recipe(epochs=2, images=160, chance_steps=7, learning_rate=1e-7)

@@ -7,9 +7,9 @@ import torch
 
 from archpress.architectures.building import build
 from archpress.evaluation import running
-from archpress.evaluation.augmentation import input_scaling
 from archpress.evaluation.running import load_weights, run_job
-from archpress.evaluation.scoring import accuracy
+from archpress.training.augmentation import input_scaling
+from archpress.training.scoring import accuracy
 from tests.evaluation.tiny import ABSURD, TINY, digits, job, network, recipe
 
 

@@ -292,10 +292,10 @@ def test_real_runs_end_within_their_time() -> None:
     spend(Budget(), archive)  # so that the pace is known
     start = time.monotonic()
     by = BY.model_copy(update={"epochs": 6, "images": None})
-    found = evaluate(MANY, by, archive, InProcess(digits()), budget=Budget(seconds=1.5))
+    found = evaluate(MANY, by, archive, InProcess(digits()), budget=Budget(seconds=5))
     elapsed = time.monotonic() - start
     assert found.trained and found.left_out
     longest = max(run.seconds for run in found.trained)
-    assert elapsed < 1.5 + 2 * longest + 0.5
+    assert elapsed < 5 + 2 * longest + 0.5
     labelled = [label.accuracy is not None for label in found.labels]
     assert labelled == sorted(labelled, reverse=True)

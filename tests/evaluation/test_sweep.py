@@ -12,7 +12,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import InProcess
 from archpress.evaluation.record import Evaluation, Job
 from archpress.evaluation.sweep import Sweep, evaluate, weights_path
-from archpress.evaluation.training import train
+from archpress.training.training import train
 from tests.evaluation.tiny import digits, network, recipe, without_seconds
 
 BY = recipe(seeds=2, images=32)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from archpress.datasets.dataset import from_tensors
 from archpress.errors import ArchpressError
 from archpress.evaluation import worker
-from archpress.evaluation.datasets import from_tensors
 from archpress.evaluation.executors import ProcessPool
 from archpress.evaluation.job_limits import JobLimits
 from archpress.evaluation.record import Evaluation, Job, Status

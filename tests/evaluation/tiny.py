@@ -9,9 +9,9 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Linear, MaxPool, ReLU
-from archpress.evaluation.datasets import DataSet, from_tensors, load
-from archpress.evaluation.recipe import TrainingRecipe
+from archpress.datasets.dataset import DataSet, from_tensors, load
 from archpress.evaluation.record import Evaluation, Job
+from archpress.training.recipe import TrainingRecipe
 
 TINY = TrainingRecipe(
     name="tiny", epochs=1, batch_size=16, learning_rate=0.01, normalization="channel", images=64

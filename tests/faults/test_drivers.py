@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from archpress.architectures.spaces import BlocksSpace, Limits
+from archpress.datasets.dataset import load
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.datasets import load
 from archpress.evaluation.executors import InProcess
 from archpress.evaluation.sweep import evaluate
 from tests.evaluation.tiny import digits, is_running, network, recipe

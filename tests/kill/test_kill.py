@@ -20,8 +20,8 @@ import pytest
 import torch
 
 from archpress.architectures.spaces import BlocksSpace, Limits
+from archpress.datasets.dataset import load
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.datasets import load
 from archpress.evaluation.record import Evaluation
 
 ROOT = Path(__file__).parents[2]

@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from archpress.errors import DataError, nearest
-from archpress.evaluation.cifar_files import CIFAR10, CIFAR100, read_cifar
-from archpress.evaluation.dataset_files import (
+from archpress.datasets.cifar_files import CIFAR10, CIFAR100, read_cifar
+from archpress.datasets.downloads import download_fashion_mnist
+from archpress.datasets.files import (
     RawData,
     read_digits,
     read_idx_folder,
     read_npz,
     read_svhn,
 )
-from archpress.evaluation.downloads import download_fashion_mnist
-from archpress.evaluation.image_folders import read_image_folder
+from archpress.datasets.image_folders import read_image_folder
+from archpress.errors import DataError, nearest
 
 _FOLDER_READERS: dict[str, Callable[[Path], RawData | None]] = {
     "fashion-mnist": read_idx_folder,

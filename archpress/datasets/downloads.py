@@ -7,8 +7,8 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+from archpress.datasets.files import IDX_STEMS
 from archpress.errors import DataError
-from archpress.evaluation.dataset_files import IDX_STEMS
 
 FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _SUMS = (

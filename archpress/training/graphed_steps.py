@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archpress.evaluation.steps import Learning, reproducible_cudnn
+from archpress.training.steps import Learning, reproducible_cudnn
 
 WARM_UP_STEPS = 1
 """One makes all that is made on first use: library handles, kernels, the optimiser's state."""

@@ -37,8 +37,8 @@ from archpress.architectures.layers import (
 )
 from archpress.architectures.references import digits_cnn
 from archpress.architectures.spaces import SPACES, Limits, NeighbourhoodSpace, Space
-from archpress.evaluation.acceleration import Accelerated
-from archpress.evaluation.precision import CLASSES
+from archpress.training.acceleration import Accelerated
+from archpress.training.precision import CLASSES
 from tests.small_networks import (
     ZOO,
     every_network,

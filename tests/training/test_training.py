@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import Convolution, Dropout, Linear, Sigmoid
-from archpress.evaluation import training
-from archpress.evaluation.acceleration import Accelerated
-from archpress.evaluation.augmentation import input_scaling
-from archpress.evaluation.datasets import DataSet, Split
-from archpress.evaluation.recipe import TrainingRecipe
-from archpress.evaluation.scoring import accuracy
-from archpress.evaluation.steps import EagerSteps
-from archpress.evaluation.training import Part, Trained, begin, train
+from archpress.datasets.dataset import DataSet, Split
+from archpress.training import training
+from archpress.training.acceleration import Accelerated
+from archpress.training.augmentation import input_scaling
+from archpress.training.recipe import TrainingRecipe
+from archpress.training.scoring import accuracy
+from archpress.training.steps import EagerSteps
+from archpress.training.training import Part, Trained, begin, train
 from tests.evaluation.tiny import ABSURD, TINY, digits, linear, network, numbered_images, recipe
 
 LEARNS = recipe(epochs=4, images=400, learning_rate=0.02)

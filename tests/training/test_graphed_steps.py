@@ -15,11 +15,11 @@ from archpress.architectures.activations import Dropout
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.architectures.layers import BatchNorm, Convolution, Linear, ReLU
-from archpress.evaluation.acceleration import Accelerated
-from archpress.evaluation.graphed_steps import GraphedSteps, Graphing
-from archpress.evaluation.recipe import TrainingRecipe
-from archpress.evaluation.steps import EagerSteps, Learning, reproducible_cudnn
-from archpress.evaluation.training import Part, Trained, Training, _loss_of, begin, train
+from archpress.training.acceleration import Accelerated
+from archpress.training.graphed_steps import GraphedSteps, Graphing
+from archpress.training.recipe import TrainingRecipe
+from archpress.training.steps import EagerSteps, Learning, reproducible_cudnn
+from archpress.training.training import Part, Trained, Training, _loss_of, begin, train
 from tests.evaluation.tiny import ABSURD, digits, network, recipe
 
 RANDOM = Architecture(
@@ -333,10 +333,10 @@ def test_cudnn_may_not_choose_by_timing_and_gets_its_settings_back() -> None:
 def test_on_a_cpu_steps_are_eager_and_all_of_cuda_stays_untouched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "archpress.evaluation.graphed_steps")
+    monkeypatch.delitem(sys.modules, "archpress.training.graphed_steps")
     initialised = torch.cuda.is_initialized()
     training = begin(network(), EXACT, digits(), 7)
     assert isinstance(training._runner, EagerSteps)
-    assert "archpress.evaluation.graphed_steps" not in sys.modules
+    assert "archpress.training.graphed_steps" not in sys.modules
     trained(graphed(network(), EXACT), 2)
     assert torch.cuda.is_initialized() is initialised

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archpress.architectures.building import Network
-from archpress.evaluation.precision import Precision, class_of, in_bfloat16
+from archpress.training.precision import Precision, class_of, in_bfloat16
 
 Operation = Callable[[Tensor], Tensor]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from archpress.datasets.files import RawData, reading, require_module
 from archpress.errors import DataError
-from archpress.evaluation.dataset_files import RawData, reading, require_module
 
 _IMAGE_SUFFIXES = {
     ".png",

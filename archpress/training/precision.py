@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archpress.errors import SettingsError
-from archpress.evaluation.machine import one_thread
+from archpress.training.machine import one_thread
 
 Precision = str
 """``float32``, ``bfloat16``, or ``bfloat16 except CLASS,CLASS``: a text, since records keep it."""

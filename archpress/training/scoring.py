@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from archpress.evaluation.augmentation import normalise
-from archpress.evaluation.datasets import Split
+from archpress.datasets.dataset import Split
+from archpress.training.augmentation import normalise
 
 BATCH = 500
 

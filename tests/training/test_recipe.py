@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from archpress.errors import SettingsError
-from archpress.evaluation.recipe import RECIPES, TrainingRecipe, find_recipe
+from archpress.training.recipe import RECIPES, TrainingRecipe, find_recipe
 from tests.evaluation.tiny import TINY, recipe
 
 CIFAR = {

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from archpress.evaluation.datasets import Split
-from archpress.evaluation.scoring import BATCH, accuracy
+from archpress.datasets.dataset import Split
+from archpress.training.scoring import BATCH, accuracy
 
 UNSCALED = torch.zeros(1), torch.ones(1)
 

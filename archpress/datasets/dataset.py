@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archpress.datasets.checks import checked_parts
+from archpress.datasets.files import Array, Arrays
+from archpress.datasets.sources import names, read_source
+from archpress.datasets.splitting import Split, cut
 from archpress.errors import DataError, SettingsError
-from archpress.evaluation.dataset_checks import checked_parts
-from archpress.evaluation.dataset_files import Array, Arrays
-from archpress.evaluation.dataset_sources import names, read_source
-from archpress.evaluation.dataset_splitting import Split, cut
 
 __all__ = ["TEST_FRACTION", "DataSet", "Split", "from_tensors", "load", "names"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from archpress.datasets.files import Arrays, RawData, read_npz, reading
 from archpress.errors import DataError
-from archpress.evaluation.dataset_files import Arrays, RawData, read_npz, reading
 
 
 @dataclass(frozen=True)

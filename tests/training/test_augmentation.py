@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from archpress.evaluation.augmentation import augment, input_scaling, normalise
-from archpress.evaluation.datasets import DataSet, from_tensors
-from archpress.evaluation.recipe import TrainingRecipe
+from archpress.datasets.dataset import DataSet, from_tensors
+from archpress.training.augmentation import augment, input_scaling, normalise
+from archpress.training.recipe import TrainingRecipe
 from tests.evaluation.tiny import recipe
 
 CROP = recipe(crop_padding=2)

@@ -20,10 +20,12 @@ import numpy as np
 import pytest
 import torch
 
+from archpress.datasets import cifar_files, downloads
+from archpress.datasets import dataset as datasets
+from archpress.datasets import sources as dataset_sources
+from archpress.datasets.dataset import DataSet, from_tensors, load, names
+from archpress.datasets.files import IDX_STEMS
 from archpress.errors import DataError, SettingsError
-from archpress.evaluation import cifar_files, dataset_sources, datasets, downloads
-from archpress.evaluation.dataset_files import IDX_STEMS
-from archpress.evaluation.datasets import DataSet, from_tensors, load, names
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 SHARDS = Path(__file__).parents[2].parent / "shared" / "data" / "cifar10"

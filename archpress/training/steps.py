@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from archpress.evaluation.recipe import TrainingRecipe
+from archpress.training.recipe import TrainingRecipe
 
 LossOf = Callable[[Tensor], Tensor]
 """Numbers of training images ``[B]`` in, the loss ``[]`` of their batch out."""
@@ -95,7 +95,7 @@ def steps_for_device(learning: Learning) -> Steps:
     """
     if learning.generator.device.type != "cuda":
         return EagerSteps(learning)
-    from archpress.evaluation.graphed_steps import GraphedSteps
+    from archpress.training.graphed_steps import GraphedSteps
 
     return GraphedSteps(learning)
 

@@ -1,6 +1,6 @@
 """Readers of data set files: each turns a known format into plain numpy arrays.
 
-Images come back as ``[N, H, W]`` or ``[N, C, H, W]``; `archpress.evaluation.dataset_checks`
+Images come back as ``[N, H, W]`` or ``[N, C, H, W]``; `archpress.datasets.checks`
 checks their content. A reader of a folder returns ``None`` where the folder does not hold its
 format, and raises `DataError` where it does but a file is damaged.
 """

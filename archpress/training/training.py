@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import Network, build
-from archpress.evaluation.acceleration import Accelerated
-from archpress.evaluation.augmentation import augment, input_scaling, normalise
-from archpress.evaluation.datasets import DataSet
-from archpress.evaluation.precision import Precision
-from archpress.evaluation.recipe import TrainingRecipe
-from archpress.evaluation.steps import Learning, LossOf, MakeSteps, steps_for_device
+from archpress.datasets.dataset import DataSet
+from archpress.training.acceleration import Accelerated
+from archpress.training.augmentation import augment, input_scaling, normalise
+from archpress.training.precision import Precision
+from archpress.training.recipe import TrainingRecipe
+from archpress.training.steps import Learning, LossOf, MakeSteps, steps_for_device
 
 SUBSET_SEED = 20_181
 CHANCE_SHARE = 0.98

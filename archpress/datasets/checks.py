@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from archpress.datasets.splitting import Split
 from archpress.errors import DataError
-from archpress.evaluation.dataset_splitting import Split
 
 
 def checked_parts(

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archpress.evaluation.datasets import DataSet
-from archpress.evaluation.recipe import TrainingRecipe
+from archpress.datasets.dataset import DataSet
+from archpress.training.recipe import TrainingRecipe
 
 
 def input_scaling(recipe: TrainingRecipe, data: DataSet) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from archpress.errors import SettingsError
-from archpress.evaluation import precision
-from archpress.evaluation.precision import (
+from archpress.training import precision
+from archpress.training.precision import (
     CLASSES,
     LayerClass,
     PrecisionChoice,

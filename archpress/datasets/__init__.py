@@ -1,0 +1,1 @@
+"""Image classification data sets: read, checked and split."""

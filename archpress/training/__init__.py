@@ -1,0 +1,1 @@
+"""Training one network: the recipe, and the fastest way to run it on this device."""
