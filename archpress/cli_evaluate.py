@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from archpress.evaluation.halving import Halving
     from archpress.evaluation.job_limits import JobLimits
     from archpress.evaluation.seeds import Sharpened
-    from archpress.evaluation.spending import Budget, Estimate
+    from archpress.evaluation.spending import Estimate
     from archpress.evaluation.sweep import Sweep
 
 EXECUTORS = ("pool", "process", "cuda", "ray")
@@ -32,17 +32,21 @@ def evaluate(
     data: Data,
     archive: Annotated[Path, typer.Option(help="SQLite file; what it knows is not repeated.")],
     data_folder: DataFolder = None,
-    recipe: Annotated[str, typer.Option(help="A preset training recipe.")] = "label-small",
+    recipe: Annotated[
+        str | None, typer.Option(help="A preset training recipe; label-small if left out.")
+    ] = None,
     rungs: Annotated[
         str | None,
         typer.Option(help="Successive halving instead: recipes A,B,C from cheap to dear."),
     ] = None,
     keep: Annotated[
-        float, typer.Option(help="Share of a rung's networks that goes on to the next.")
-    ] = 1 / 3,
+        float | None,
+        typer.Option(help="Share of a rung's networks that goes on to the next; a third."),
+    ] = None,
     ranking: Annotated[
-        str, typer.Option(help="Which go on: front (accurate for their size) or accuracy.")
-    ] = "front",
+        str | None,
+        typer.Option(help="Which go on: front (accurate for their size; the default) or accuracy."),
+    ] = None,
     extra_runs: Annotated[
         int, typer.Option(min=0, help="More initialisations, spent where networks are close.")
     ] = 0,
@@ -77,6 +81,7 @@ def evaluate(
     from archpress.evaluation.halving import by_accuracy, by_front, successive_halving
     from archpress.evaluation.job_limits import JobLimits
     from archpress.evaluation.seeds import sharpen
+    from archpress.evaluation.shipped import open_archive
     from archpress.evaluation.spending import Budget
     from archpress.evaluation.sweep import estimate as estimated
     from archpress.evaluation.sweep import evaluate as sweep
@@ -84,29 +89,33 @@ def evaluate(
     from archpress.training.recipe import find_recipe
 
     budget = Budget(None if budget_minutes is None else 60 * budget_minutes, budget_flops)
-    _check(rungs, keep, extra_runs, ranking, budget)
-    if estimate and (rungs or extra_runs):
-        raise SettingsError("--estimate goes with one recipe, without --rungs and --extra-runs")
-    recipes = [find_recipe(name.strip()) for name in (rungs.split(",") if rungs else [recipe])]
-    limits = JobLimits(job_seconds, None if job_memory is None else int(1e9 * job_memory))
+    one_recipe = budget != Budget() or estimate
+    _check(rungs, recipe, keep, extra_runs, ranking, one_recipe)
+    names = rungs.split(",") if rungs else [recipe or "label-small"]
+    recipes = [find_recipe(name.strip()) for name in names]
+    limits = JobLimits(job_seconds, None if job_memory is None else _bytes(job_memory))
     networks = read_architectures(architectures)
     images = load(data, folder=data_folder)
     _require_fit(networks, images.input_shape, images.classes, architectures)
     with ExitStack() as stack:
         place = _executor(executor, images, precision, workers, address, limits)
         stack.enter_context(place)
-        store = stack.enter_context(Archive(archive))
-        if estimate or not (rungs or extra_runs):
-            _say(_expected(estimated(networks, recipes[0], store, place, budget)))
         if estimate:
+            known = open_archive(archive) if archive.exists() else Archive.in_memory()
+            stack.enter_context(known)
+            _say(_expected(estimated(networks, recipes[0], known, place, budget)))
             return
+        store = stack.enter_context(Archive(archive))
+        if not (rungs or extra_runs):
+            _say(_expected(estimated(networks, recipes[0], store, place, budget)))
         show = stack.enter_context(ProgressDisplay(out))
         on_progress = partial(show, "labels")
         found: Sweep | Halving | Sharpened
         if rungs:
             found = successive_halving(
-                networks, recipes, store, place, keep=keep,
-                ranking=by_front if ranking == "front" else by_accuracy, on_progress=on_progress,
+                networks, recipes, store, place, keep=keep or 1 / 3,
+                ranking=by_accuracy if ranking == "accuracy" else by_front,
+                on_progress=on_progress,
             )  # fmt: skip
         elif extra_runs:
             found = sharpen(networks, recipes[0], store, place, extra_runs, on_progress)
@@ -117,15 +126,32 @@ def evaluate(
     _print_summary(found, archive)
 
 
-def _check(rungs: str | None, keep: float, extra_runs: int, ranking: str, budget: "Budget") -> None:
-    if not 0 < keep <= 1:
+def _check(
+    rungs: str | None,
+    recipe: str | None,
+    keep: float | None,
+    extra_runs: int,
+    ranking: str | None,
+    one_recipe: bool,
+) -> None:
+    if rungs and (extra_runs or recipe):
+        raise SettingsError("--rungs excludes --extra-runs and --recipe: give one of them")
+    if not rungs and (keep is not None or ranking is not None):
+        raise SettingsError("--keep and --ranking go with --rungs")
+    if (rungs or extra_runs) and one_recipe:
+        raise SettingsError(
+            "a budget and --estimate go with one recipe, without --rungs and --extra-runs"
+        )
+    if keep is not None and not 0 < keep <= 1:
         raise SettingsError(f"expected a share to keep above 0 and at most 1, received {keep}")
-    if rungs and extra_runs:
-        raise SettingsError("--rungs and --extra-runs exclude each other: give one of them")
-    if (rungs or extra_runs) and (budget.seconds or budget.flops):
-        raise SettingsError("a budget goes with one recipe, without --rungs and --extra-runs")
-    if ranking not in RANKINGS:
+    if ranking is not None and ranking not in RANKINGS:
         raise SettingsError(f"unknown ranking {ranking!r}{nearest(ranking, RANKINGS)}")
+
+
+def _bytes(gigabytes: float) -> int:
+    if not 0 < gigabytes < 1e6:
+        raise SettingsError(f"expected --job-memory in GB, above 0, received {gigabytes}")
+    return int(1e9 * gigabytes)
 
 
 def _executor(
@@ -156,6 +182,10 @@ def _executor(
 
         return RayExecutor(data, chosen, address, workers)
     if name == "process":
+        if workers not in (None, 1):
+            raise SettingsError(
+                "--executor process works on one job at a time: leave out --workers"
+            )
         return InProcess(data, chosen)
     return ProcessPool(data, chosen, workers, limits)
 
@@ -191,6 +221,7 @@ def _print_summary(found: "Sweep | Halving | Sharpened", archive: Path) -> None:
     labels = found.rungs[-1].labels if isinstance(found, Halving) else found.labels
     spent = found.ledger
     failed = sum(label.accuracy is None for label in labels)
+    fewer = sum(0 < len(label.values) < len(label.evaluations) for label in labels)
     by_status = ", ".join(f"{count} {status}" for status, count in spent.runs.most_common())
     _say(
         f"{len(labels)} labels in {archive}: {len(found.trained)} runs made now, "
@@ -198,6 +229,8 @@ def _print_summary(found: "Sweep | Halving | Sharpened", archive: Path) -> None:
     )
     if left_out := getattr(found, "left_out", 0):
         _say(f"the budget left {left_out} runs out: call again with more of it")
+    if fewer:
+        _say(f"{fewer} labels are means of fewer runs, for others of theirs failed")
     if found.trained:
         _say(
             f"spent: {by_status}; {spent.epochs} epochs, {spent.flops:.2g} FLOP, "

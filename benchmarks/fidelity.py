@@ -170,12 +170,17 @@ def _ranked(name: str, part: Values, full: Values) -> Ranked:
     truth = np.array([mean(full[key]) for key in order])
     generator = np.random.default_rng(0)
     draws = generator.integers(0, len(order), (1000, len(order)))
-    found = sorted(float(spearmanr(cheap[d], truth[d]).statistic) for d in draws)
+    found = [
+        float(spearmanr(cheap[d], truth[d]).statistic)
+        for d in draws
+        if len(set(cheap[d])) > 1 and len(set(truth[d])) > 1
+    ]
+    low, high = np.percentile(found, [5, 95])
     slope, shift = np.polyfit(cheap, truth, 1)
     spent, whole = (Ledger.of(r for key in order for r in runs[key]) for runs in (part, full))
     return Ranked(
         name, spent.flops / whole.flops, spent.worker_seconds / whole.worker_seconds,
-        float(spearmanr(cheap, truth).statistic), found[50], found[949],
+        float(spearmanr(cheap, truth).statistic), float(low), float(high),
         float(np.abs(slope * cheap + shift - truth).mean()),
     )  # fmt: skip
 

@@ -1,6 +1,8 @@
 """What tests of several packages share: one tiny run, made once."""
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -43,3 +45,11 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("archpress.compression.runs.ProcessPool", here)
     monkeypatch.setattr("archpress.evaluation.executors.ProcessPool", here)
+
+
+@pytest.fixture
+def can_interrupt() -> Iterator[None]:
+    """Let processes started here hear SIGINT, also where this one was told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

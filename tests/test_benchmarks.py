@@ -1,11 +1,19 @@
-"""The benchmark script runs, compares its ways of counting, and writes every row."""
+"""The benchmark scripts run, compare what must agree, and write every row."""
 
+import importlib
 import json
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from archpress.architectures.architecture import Architecture
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.record import Evaluation, Job
+from archpress.training.recipe import TrainingRecipe
 
 ROOT = Path(__file__).parents[1]
 ROWS = {"Cost of networks": 14, "Sampling of valid networks": 14, "Capture": 7, "Simplification": 4}
@@ -64,3 +72,48 @@ def test_the_scheduling_simulation_says_what_it_is_and_keeps_workers_busy(tmp_pa
     for row in results["rows"]:
         assert row["waves"] >= 2
         assert (0.95 if row["kind"] == "virtual time" else 0.3) < row["efficiency"] <= 1, row
+
+
+@pytest.mark.slow
+def test_a_quick_race_of_labels_has_all_arms_and_equal_losses(tmp_path: Path) -> None:
+    if not Path("/usr/share/datasets/fashion-mnist").is_dir():
+        pytest.skip("Fashion-MNIST is not here")
+    out = tmp_path / "run.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "labelling.py"), "--quick"]
+    command += ["--out", str(out)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    results = json.loads(out.read_text(encoding="utf-8"))
+    assert all(min(row["seconds"][arm]) > 0 for row in results["rows"] for arm in "PWTE")
+    assert max(results["parity"]["float32_losses"]) < 1e-5
+    assert run.stdout.splitlines()[-1].startswith(("E/P ", "no verdict: "))
+
+
+def test_the_fidelity_study_counts_and_ranks_as_by_hand(tmp_path: Path) -> None:
+    """Five networks whose cheap labels swap two of them: Spearman 0.9, at a twenty-fifth."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        fidelity = importlib.import_module("fidelity")
+    finally:
+        sys.path.pop(0)
+    cheap = fidelity.CHEAP[2]
+    with Archive.in_memory() as archive:
+        for place, network in enumerate(fidelity.networks(42)[:5]):
+            for seed in range(5):
+                archive.add(run_of(network, fidelity.FULL, seed, 0.5 + 0.1 * place))
+            swapped = {3: 4, 4: 3}.get(place, place)
+            archive.add(run_of(network, cheap, 0, 0.4 + 0.1 * swapped))
+        ranked, facts = fidelity.compare(archive)
+    row = next(row for row in ranked if row.name == f"{cheap.name}, 1 seed")
+    assert (row.spearman, row.share) == (pytest.approx(0.9), pytest.approx(1 / 25))
+    assert row.seconds == pytest.approx(1 / 25)
+    assert (facts["networks"], facts["reliability"]) == (5, pytest.approx(1))
+
+
+def run_of(network: Architecture, by: TrainingRecipe, seed: int, accuracy: float) -> Evaluation:
+    job = Job(network, by, seed, "data")
+    steps = by.epochs * (54_000 // by.batch_size)
+    return Evaluation.of(
+        job, "ok", validation_accuracy=accuracy, losses=(1.0,) * by.epochs, images=54_000,
+        steps=steps, seconds=float(by.epochs),
+    )  # fmt: skip

@@ -45,7 +45,8 @@ class Population:
     def words(self, *options: object) -> list[object]:
         where = ("--executor", "process") if "--executor" not in options else ()
         files = (self.file, "--data", self.data, "--archive", self.archive)
-        return [*files, "--recipe", RECIPE.name, "--precision", "float32", *where, *options]
+        by = ("--recipe", RECIPE.name) if "--rungs" not in options else ()
+        return [*files, *by, "--precision", "float32", *where, *options]
 
     def runs(self) -> list[Evaluation]:
         with Archive(self.archive) as store:
@@ -153,9 +154,14 @@ def test_extra_runs_are_added(four: Population) -> None:
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        ("--rungs label-digits --extra-runs 3", "--rungs and --extra-runs exclude each other"),
-        ("--rungs label-digits --budget-flops 1e9", "a budget goes with one recipe"),
-        ("--extra-runs 2 --budget-minutes 1", "a budget goes with one recipe"),
+        ("--rungs label-digits --extra-runs 3", "--rungs excludes --extra-runs"),
+        ("--rungs label-digits --recipe label-small", "--rungs excludes --extra-runs and --recipe"),
+        ("--keep 0.5", "--keep and --ranking go with --rungs"),
+        ("--ranking front", "--keep and --ranking go with --rungs"),
+        ("--workers 2", "--executor process works on one job at a time"),
+        ("--rungs label-digits --budget-flops 1e9", "go with one recipe"),
+        ("--extra-runs 2 --budget-minutes 1", "go with one recipe"),
+        ("--extra-runs 2 --estimate", "go with one recipe"),
         ("--rungs label-digits --ranking fornt", "unknown ranking 'fornt'; did you mean 'front'?"),
         ("--rungs label-digits,final-digit", "unknown recipe 'final-digit'; did you mean"),
         ("--recipe label-digits,final-digits", "unknown recipe 'label-digits,final-digits'"),
@@ -164,7 +170,8 @@ def test_extra_runs_are_added(four: Population) -> None:
         ("--job-seconds 5", "--job-seconds and --job-memory go with --executor pool"),
         ("--job-memory 1 --executor process", "--job-seconds and --job-memory go with"),
         ("--job-seconds 0 --executor pool", "seconds of a job is limited to 0"),
-        ("--job-memory 0 --executor pool", "memory_bytes of a job is limited to 0"),
+        ("--job-memory 0 --executor pool", "expected --job-memory in GB, above 0, received 0"),
+        ("--job-memory inf --executor pool", "expected --job-memory in GB, above 0, received inf"),
         ("--budget-minutes 0", "above 0, received 0"),
         ("--budget-minutes -2", "above 0, received -"),
         ("--budget-flops 0", "expected a budget of flops above 0, received 0"),

@@ -23,7 +23,6 @@ from archpress.embedding.fitting import (
     Example,
     Fit,
     fine_tune,
-    single_threaded,
     split_held_out,
 )
 from archpress.embedding.model import Embedding
@@ -31,6 +30,7 @@ from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
+from archpress.training.machine import one_thread
 
 UNLABELLED_SEED = 1_000_000
 SHORTFALL = 0.05
@@ -159,7 +159,7 @@ class Pipeline:
         drawn = self.task.space.sample(count, generator).architectures
         return [Example(architecture, None) for architecture in drawn]
 
-    @single_threaded()
+    @one_thread()
     def search(self, embedding: Embedding, labels: Sequence[Label]) -> Search:
         """Descend, decode and label, round after round (Algorithm 1, COMPRESS)."""
         table = self.settings.search

@@ -83,17 +83,14 @@ def compress_in(
 def adopt(known: Path, resources: Resources) -> None:
     """Take over the evaluations of another run's archive, and the weights that lie beside it.
 
-    What was trained in float32 is taken by a run in float32 only, and bfloat16 likewise: labels
-    must be comparable.
+    Only what was trained in this run's arithmetic is taken: labels must be comparable.
 
     Raises:
         ArchiveError: There is no usable archive.
     """
     with open_archive(known) as other:
         ours = family(resources.executor.precision)
-        resources.archive.merge(
-            e for e in other if family(e.circumstances.get("precision", "")) == ours
-        )
+        resources.archive.merge(e for e in other if e.arithmetic == ours)
     folder = resources.folder / "weights"
     folder.mkdir(exist_ok=True)
     for weights in (known.parent / "weights").glob("*.safetensors"):

@@ -25,7 +25,7 @@ def fit_archive(
     """Fit an embedding to the labels of an archive and save it in ``folder``.
 
     Args:
-        archive: Its most frequent pair of recipe and data gives the labels.
+        archive: Its most frequent recipe, data and arithmetic give the labels.
         folder: Where embedding, history and checkpoint go; a stopped fit is continued.
         configuration: ``default`` or ``paper``; without unlabelled networks.
         iterations: In place of the configuration's.
@@ -59,13 +59,13 @@ def fit_archive(
 
 
 def labelled_examples(archive: Archive) -> list[Example]:
-    """Return the labels by the archive's most frequent pair of recipe and data."""
-    groups: dict[tuple[str, str], dict[str, list[Evaluation]]] = defaultdict(
+    """Return the labels by the archive's most frequent recipe, data and arithmetic."""
+    groups: dict[tuple[str, ...], dict[str, list[Evaluation]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    sizes: Counter[tuple[str, str]] = Counter()
+    sizes: Counter[tuple[str, ...]] = Counter()
     for run in archive:
-        group = (run.recipe.digest, run.data_digest)
+        group = (run.recipe.digest, run.data_digest, run.arithmetic)
         groups[group][run.architecture.digest].append(run)
         sizes[group] += 1
     if not sizes:

@@ -1,8 +1,7 @@
 """Joint training of encoder, decoder and regressors, with checkpoints."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +16,12 @@ from archpress.embedding.settings import EmbeddingSettings
 from archpress.embedding.tokens import to_tokens
 from archpress.errors import EmbeddingError
 from archpress.files import write_tensors
+from archpress.training.machine import one_thread
 
 MIN_LABELLED = 8
 LOG_EVERY = 50
 CHECKPOINT_EVERY = 500
 CHECKPOINT = "fit.checkpoint.safetensors"
-
-
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let torch compute on one thread: sums, hence fits, differ with the number of threads.
-
-    The networks here are small; on a busy machine one thread is also several times faster.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -113,7 +99,7 @@ class Fit:
         self.optimizer = make_optimizer(self.embedding, settings)
         self.iteration = 0
 
-    @single_threaded()
+    @one_thread()  # sums, hence fits, differ with the number of threads
     def run(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Embedding:
         """Train to the last iteration; return the embedding in evaluation mode."""
         self._resume()

@@ -84,12 +84,12 @@ class WriterLock:
         return True
 
     def _release(self) -> None:
-        if self._descriptor >= 0:
+        if self._descriptor in _held:  # not in a process forked while the lock was held
             with contextlib.suppress(OSError):  # the folder may be gone
                 self._path.unlink()  # while the lock is held, so that nobody else's is removed
             _held.discard(self._descriptor)
             os.close(self._descriptor)
-            self._descriptor = -1
+        self._descriptor = -1
 
     def _busy(self, said: bytes) -> ArchiveError:
         try:

@@ -21,7 +21,7 @@ from archpress.errors import SettingsError
 from archpress.evaluation.cuda_tuning import most_at_once, quickest_graphing
 from archpress.evaluation.executors import Executor, OnEpoch, ignore
 from archpress.evaluation.record import Evaluation, Job, circumstances
-from archpress.evaluation.running import evaluation_of, failure_of, is_out_of_memory
+from archpress.evaluation.running import device_name, evaluation_of, failure_of, is_out_of_memory
 from archpress.training.graphed_steps import (
     GraphedSteps,
     Graphing,
@@ -46,7 +46,8 @@ class CudaExecutor(Executor):
     Args:
         data: The data set; moved to the device here, once.
         precision: What to train in.
-        device: A GPU; other devices run the same turns, one kernel after the other.
+        device: A GPU. Other devices run the same turns, for tests: their numbers are those of
+            graphed steps, which differ from `InProcess` by rounding.
         graphing: How to capture; None for what is quickest with the first job.
         at_once: Trainings on their way; None for what is quickest with the first job and fits.
 
@@ -66,12 +67,13 @@ class CudaExecutor(Executor):
         if at_once is not None and at_once < 1:
             raise SettingsError(f"expected at least one training at once, received {at_once}")
         super().__init__(data.to(self._device), precision)
-        self.device = _name(self._device)
+        self.device = device_name(self._device)
         self.graphing = graphing
         self.at_once = at_once
 
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         self._tune(jobs)
+        self.workers = self.at_once or 1
         waiting = deque(jobs)
         flights: list[Flight] = []
         streams: list[torch.cuda.Stream | None] = []
@@ -199,8 +201,8 @@ class Flight:
 
     def _circumstances(self, set_up_seconds: float) -> dict[str, str]:
         device = self._data.train.labels.device
-        values = {"device": _name(device), "set_up_seconds": f"{set_up_seconds:.3f}"}
-        return circumstances(self._precision) | values
+        facts = circumstances(self._precision, device_name(device))
+        return facts | {"set_up_seconds": f"{set_up_seconds:.3f}"}
 
     def drop(self) -> None:
         """Let go of all memory."""
@@ -236,10 +238,6 @@ class Verdict:
     def value(self) -> bool:
         """The bool, once it is known."""
         return bool(self._value)
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def precision_on_gpu(choice: PrecisionChoice | Precision) -> Precision:

@@ -59,8 +59,8 @@ class Dispatcher(Generic[J, W]):
     def reclaims(self) -> Iterator[tuple[W, J]]:
         """Yield queued jobs that idle workers could begin, each of them once.
 
-        They still count as sent: tell ``returned`` when a worker gave its job back, ``finished``
-        when it had begun already.
+        They still count as sent: tell ``returned`` when a worker gave its job back, ``begun`` when
+        it had begun already.
         """
         idle = 0 if self._waiting else len(self._holding[0]) - len(self._wanted_back)
         if idle <= 0:
@@ -70,6 +70,10 @@ class Dispatcher(Generic[J, W]):
         for worker, job in sorted(free, key=lambda each: self._rank[each[1]])[:idle]:
             self._wanted_back.add(job)
             yield worker, job
+
+    def begun(self, job: J) -> None:
+        """Note that a job that was wanted back is at work already."""
+        self._wanted_back.discard(job)
 
     def _queueing(self) -> Iterator[W]:
         for workers in self._holding[2:]:

@@ -86,6 +86,14 @@ def _spread(front: Sequence[Label]) -> list[Label]:
     return [front[i] for i in order]
 
 
+def _ranked(labels: Sequence[Label], ranking: Ranking) -> list[Label]:
+    """Return labels with an accuracy, those that nothing was learned for last."""
+    alive = [x for x in labels if any(run.status == "ok" for run in x.evaluations)]
+    taken = {id(label) for label in alive}
+    dead = [x for x in labels if x.accuracy is not None and id(x) not in taken]
+    return [*ranking(alive), *ranking(dead)]
+
+
 def successive_halving(
     architectures: Sequence[Architecture],
     recipes: Sequence[TrainingRecipe],
@@ -118,14 +126,14 @@ def successive_halving(
     rungs: list[Rung] = []
     trained: list[Evaluation] = []
     networks = list(dict.fromkeys(architectures))
-    for recipe in recipes:
-        sweep = evaluate(networks, recipe, archive, executor, on_progress=on_progress)
-        trained += sweep.trained
-        rungs.append(Rung(recipe, sweep.labels))
-        ranked = ranking([label for label in sweep.labels if label.accuracy is not None])
-        count = max(1, math.ceil(keep * len(networks) - ROUNDING))
-        kept = {label.architecture for label in ranked[:count]}
-        networks = [network for network in networks if network in kept]
-        if not networks:
-            break
+    with archive.writing():
+        for recipe in recipes:
+            sweep = evaluate(networks, recipe, archive, executor, on_progress=on_progress)
+            trained += sweep.trained
+            rungs.append(Rung(recipe, sweep.labels))
+            count = max(1, math.ceil(keep * len(networks) - ROUNDING))
+            kept = {label.architecture for label in _ranked(sweep.labels, ranking)[:count]}
+            networks = [network for network in networks if network in kept]
+            if not networks:
+                break
     return Halving(tuple(rungs), tuple(trained))

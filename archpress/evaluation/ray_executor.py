@@ -257,9 +257,14 @@ class RayExecutor(Executor):
         """Let a job that its actor has not begun wait for another."""
         asked_for = self._asked_back.pop(call)
         with contextlib.suppress(self._ray.exceptions.RayError):
-            if self._ray.get(call) and asked_for in self._sent:
+            given_back = self._ray.get(call)
+            if asked_for not in self._sent:
+                return
+            if given_back:
                 sent = self._sent.pop(asked_for)
                 work.returned(sent.member, sent.job)
+            else:
+                work.begun(self._sent[asked_for].job)
 
     def _finish(self, call: Any, work: Work) -> Iterator[Done]:
         errors = self._ray.exceptions

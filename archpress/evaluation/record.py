@@ -9,11 +9,15 @@ from typing import Any, Literal
 from archpress.architectures.architecture import Architecture
 from archpress.errors import ArchiveError, InvalidArchitectureError
 from archpress.training.machine import processor
+from archpress.training.precision import family
 from archpress.training.recipe import TrainingRecipe
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # 1 knew no steps, and of the statuses not at_chance and timed_out
 Status = Literal["ok", "diverged", "at_chance", "out_of_memory", "timed_out", "failed"]
+ENGINE = "2"
+"""Raised where labels of an older engine are not to be continued: the first one's bfloat16 training
+could leave networks at chance in float32."""
 LEARNED_NOTHING: tuple[Status, ...] = ("diverged", "at_chance")
 
 
@@ -86,6 +90,13 @@ class Evaluation:
         return cls(
             job.key, job.architecture, job.recipe, job.seed, job.data_digest, status, **values
         )
+
+    @property
+    def arithmetic(self) -> str:
+        """What makes accuracies comparable besides recipe and data; empty where unknown."""
+        kind = family(self.circumstances.get("precision", ""))
+        engine = self.circumstances.get("engine", "1")
+        return kind if kind != "bfloat16" or engine == ENGINE else f"{kind} of engine {engine}"
 
     @property
     def epochs_trained(self) -> int:
@@ -177,12 +188,14 @@ def _value(evaluation: Evaluation) -> float:
     return evaluation.validation_accuracy
 
 
-def circumstances(precision: str) -> dict[str, str]:
+def circumstances(precision: str, device: str = "cpu") -> dict[str, str]:
     """Return what a number depends on besides the recipe."""
     import torch
 
     return {
         "precision": precision,
+        "device": device,
+        "engine": ENGINE,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -35,8 +35,13 @@ def run_job(
         made = evaluation_of(job, trained, data)
     except (RuntimeError, MemoryError) as error:
         made = failure_of(job, error)
-    facts = circumstances(precision)
+    facts = circumstances(precision, device_name(data.train.images.device))
     return replace(made, seconds=time.perf_counter() - start, circumstances=facts)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or the kind of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def evaluation_of(job: Job, trained: Trained, data: DataSet) -> Evaluation:

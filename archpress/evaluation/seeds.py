@@ -37,10 +37,11 @@ class Sharpened:
 def deviation(labels: Sequence[Label]) -> float:
     """Return the standard deviation of one run about its network's mean, pooled over networks.
 
-    What is known before counts as four runs with a deviation of 0.01.
+    What is known before counts as four runs with a deviation of 0.01. Networks with a run that
+    diverged, stayed at chance or failed say nothing about it.
     """
     squares, freedom = PRIOR_RUNS * PRIOR_DEVIATION**2, float(PRIOR_RUNS)
-    for label in labels:
+    for label in filter(_is_alive, labels):
         count = len(label.values)
         if label.standard_error is not None:
             squares += (count - 1) * count * label.standard_error**2
@@ -81,7 +82,8 @@ def sharpen(
     """Return labels of ``architectures``, ``runs`` initialisations added where they matter most.
 
     Each network has its ``recipe.seeds`` runs first. Then, eight at a time whatever the number of
-    workers, each run goes to the network where it is expected to gain most.
+    workers, each run goes to the network where it is expected to gain most; none to a network with
+    a run that diverged, stayed at chance or failed.
 
     Args:
         architectures: What to label.
@@ -91,27 +93,31 @@ def sharpen(
         runs: How many to add in all.
         on_progress: Told the units of work done and in all, anew for each round.
     """
-    networks = list(dict.fromkeys(architectures))
-    sweep = evaluate(networks, recipe, archive, executor, on_progress=on_progress)
-    labels = {label.architecture: label for label in sweep.labels}
-    trained = list(sweep.trained)
-    left = runs
-    while left > 0 and (seeds := _allotted(list(labels.values()), min(ROUND, left))):
-        left -= min(ROUND, left)
-        for count in sorted(set(seeds.values())):
-            again = [network for network, wanted in seeds.items() if wanted == count]
-            more = recipe.model_copy(update={"seeds": count})
-            sweep = evaluate(again, more, archive, executor, on_progress=on_progress)
-            trained += sweep.trained
-            labels |= {label.architecture: label for label in sweep.labels}
+    with archive.writing():
+        networks = list(dict.fromkeys(architectures))
+        sweep = evaluate(networks, recipe, archive, executor, on_progress=on_progress)
+        labels = {label.architecture: label for label in sweep.labels}
+        trained = list(sweep.trained)
+        left = runs
+        while left > 0 and (seeds := _allotted(list(labels.values()), min(ROUND, left))):
+            left -= min(ROUND, left)
+            for count in sorted(set(seeds.values())):
+                again = [network for network, wanted in seeds.items() if wanted == count]
+                more = recipe.model_copy(update={"seeds": count})
+                sweep = evaluate(again, more, archive, executor, on_progress=on_progress)
+                trained += sweep.trained
+                labels |= {label.architecture: label for label in sweep.labels}
     return Sharpened(tuple(labels[network] for network in architectures), tuple(trained))
+
+
+def _is_alive(label: Label) -> bool:
+    """Return whether all runs gave an accuracy: ties at chance are no reason for more runs."""
+    return bool(label.evaluations) and all(run.status == "ok" for run in label.evaluations)
 
 
 def _allotted(labels: Sequence[Label], runs: int) -> dict[Architecture, int]:
     """Return how many runs in all each network that gets more of them is to have."""
-    usable = [
-        label for label in labels if label.values and len(label.values) == len(label.evaluations)
-    ]
+    usable = [label for label in labels if _is_alive(label)]
     if len(usable) < 2:
         return {}
     extra = np.zeros(len(usable))

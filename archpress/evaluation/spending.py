@@ -83,8 +83,9 @@ class Ledger:
     Attributes:
         runs: How many, by status.
         epochs: Epochs begun.
-        flops: Floating-point operations of the steps that were made.
-        worker_seconds: Their wall time, added up.
+        flops: Floating-point operations of the steps that were made, as far as records know them: a
+            run whose worker died has none.
+        worker_seconds: Their wall time, added up; of failures, both attempts.
     """
 
     runs: Counter[str] = field(default_factory=Counter)

@@ -7,12 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
+from archpress.errors import ArchiveError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import FEWEST_JOBS, CostModel, probed, training_flops
 from archpress.evaluation.executors import Executor
 from archpress.evaluation.record import Evaluation, Job, Label
 from archpress.evaluation.spending import NO_BUDGET, Budget, Estimate, Ledger, makespan
 from archpress.training.machine import processor
+from archpress.training.precision import family
 from archpress.training.recipe import TrainingRecipe
 
 OnProgress = Callable[[int, int], None]
@@ -70,13 +72,15 @@ def evaluate(
         on_progress: Told the units of work done and in all.
 
     Raises:
-        ArchiveError: Another process writes to the archive.
+        ArchiveError: Another process writes to the archive, or it has runs of these networks in
+            another precision.
     """
     jobs = _jobs(architectures, recipe, executor, weights_folder)
     with archive.writing():
         wanted = [job for job in jobs.values() if _is_missing(job, archive)]
         spender = Spender(wanted, archive, executor, budget)
         known = {job.key: archive.get(job.key) for job in jobs.values()}
+        _require_comparable(known, archive, executor)
         meter = Meter(spender.chosen, spender.model, len(executor.data.train), on_progress)
         trained: list[Evaluation] = []
         for wave in spender.waves(trained):
@@ -87,6 +91,18 @@ def evaluate(
                 meter.finished(evaluation)
     labels = [_label(network, recipe, executor, known) for network in architectures]
     return Sweep(tuple(labels), tuple(trained), len(wanted) - len(trained))
+
+
+def _require_comparable(
+    known: Mapping[str, Evaluation | None], archive: Archive, executor: Executor
+) -> None:
+    ours = family(executor.precision)
+    for evaluation in known.values():
+        if evaluation and evaluation.status == "ok" and evaluation.arithmetic not in ("", ours):
+            raise ArchiveError(
+                f"{archive.path} has runs of these networks in {evaluation.arithmetic}, and new "
+                f"ones would be in {ours}: choose the same precision, or another archive"
+            )
 
 
 def _label(
@@ -134,7 +150,7 @@ class Spender:
         self._workers = executor.workers
         self._budget = budget
         self._executor = executor
-        here = (processor(), executor.device)
+        here = (processor(), executor.device, family(executor.precision))
         runs = (e for e in archive if _place(e) == here)
         self.model = CostModel().refitted(islice(runs, REFITTED_TO) if wanted else ())
         self._is_probed = False
@@ -202,9 +218,9 @@ class Spender:
         return self.model.seconds(job.architecture, job.recipe, self._images)
 
 
-def _place(evaluation: Evaluation) -> tuple[str | None, str]:
+def _place(evaluation: Evaluation) -> tuple[str | None, str, str]:
     facts = evaluation.circumstances
-    return facts.get("processor"), facts.get("device", "cpu")
+    return facts.get("processor"), facts.get("device", "cpu"), family(facts.get("precision", ""))
 
 
 class Meter:

@@ -54,8 +54,8 @@ class Accelerated:
     def _chain(self, block: nn.Sequential) -> Operation:
         modules = _pooled_first(block)
         for first, second in pairwise(modules):
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                _absorb_bias(first, second)
+            if self._absorbs(first, second):
+                _absorb_bias(first, second)  # type: ignore[arg-type]
         operations = [
             self._operation(previous, module, following)
             for previous, module, following in zip(
@@ -74,7 +74,7 @@ class Accelerated:
         self, previous: nn.Module | None, module: nn.Module, following: nn.Module | None
     ) -> Operation:
         if isinstance(module, nn.Conv2d):
-            return self._convolution(module, isinstance(following, nn.BatchNorm2d))
+            return self._convolution(module, self._absorbs(module, following))
         if isinstance(module, nn.Linear) and self._bfloat16 and "linear" not in self._bfloat16:
             return self._in_float32(module)
         if isinstance(module, nn.ReLU) and isinstance(previous, _OVERWRITABLE):
@@ -82,6 +82,11 @@ class Accelerated:
         if isinstance(module, nn.Dropout) and self._generator is not None:
             return self._dropout(module)
         return module
+
+    def _absorbs(self, first: nn.Module, second: nn.Module | None) -> bool:
+        """Whether a bias goes; in float32 it stays, so that results are the plain module's."""
+        norm = isinstance(second, nn.BatchNorm2d)
+        return bool(self._bfloat16) and isinstance(first, nn.Conv2d) and norm
 
     def _convolution(self, module: nn.Conv2d, normalised: bool) -> Operation:
         kernel, stride = module.kernel_size[0], module.stride[0]
@@ -132,8 +137,8 @@ class Accelerated:
 def _absorb_bias(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Take away a bias that BatchNorm subtracts again: the same function, in less time.
 
-    It would have no gradient but rounding errors, which Adam scales up, and in bfloat16 it would
-    swallow a weak signal, whose variance BatchNorm then could not see.
+    It has no gradient but rounding errors, which Adam scales up, and in bfloat16 it would swallow
+    a weak signal, whose variance BatchNorm then could not see.
     """
     if convolution.bias is not None and norm.running_mean is not None:
         with torch.no_grad():

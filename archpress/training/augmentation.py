@@ -1,6 +1,6 @@
 """Normalisation, flips and crops on batches of image tensors, on their device."""
 
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +21,14 @@ def input_scaling(recipe: TrainingRecipe, data: DataSet) -> tuple[Tensor, Tensor
     return _statistics(data)
 
 
-@lru_cache(maxsize=4)
+_STATISTICS: "WeakKeyDictionary[DataSet, tuple[Tensor, Tensor]]" = WeakKeyDictionary()
+
+
 def _statistics(data: DataSet) -> tuple[Tensor, Tensor]:
-    mean, deviation = data.channel_statistics()
-    return mean, deviation.clamp_min(1e-6)
+    if data not in _STATISTICS:
+        mean, deviation = data.channel_statistics()
+        _STATISTICS[data] = mean, deviation.clamp_min(1e-6)
+    return _STATISTICS[data]
 
 
 def normalise(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

@@ -19,7 +19,10 @@ def processor() -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread, as workers do; several would wait for each other on a busy machine."""
+    """Compute on one thread, as workers do: sums differ with the number of threads.
+
+    On a busy machine one thread is also many times faster than two, which wait for each other.
+    """
     import torch
 
     threads = torch.get_num_threads()

@@ -16,7 +16,7 @@ def scored(job: Job, accuracy: float | None, **values: Any) -> Evaluation:
     facts = {
         "losses": (1.0,) * job.recipe.epochs,
         "images": min(len(digits().train), job.recipe.images or len(digits().train)),
-        "circumstances": {"processor": processor()},
+        "circumstances": {"processor": processor(), "precision": "float32"},
     }
     return Evaluation.of(job, "ok", validation_accuracy=accuracy, **(facts | values))
 

@@ -1,5 +1,6 @@
 """One writer at a time: refused at once, told who has it, and free again after a kill."""
 
+import contextlib
 import os
 import platform
 import signal
@@ -188,3 +189,21 @@ def test_an_archive_in_memory_has_no_one_to_keep_out(path: Path) -> None:
         assert list(other) == list(archive)
         assert archive.get(evaluation(2).key) == evaluation(2)
     assert not Path(":memory:").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_that_leaves_the_block_takes_nothing_from_its_parent(path: Path) -> None:
+    with Archive(path) as archive, Archive(path) as other:
+        held = archive.writing()
+        with held:
+            child = os.fork()
+            if not child:
+                with contextlib.suppress(BaseException):
+                    held.__exit__(None, None, None)
+                    os._exit(0)
+                os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert lock_of(path).exists()
+            with pytest.raises(ArchiveError), other.writing():
+                raise AssertionError("the child let the lock go")
+            assert archive.add(evaluation(3))

@@ -124,3 +124,16 @@ def test_the_clock_itself() -> None:
 
     assert virtual_seconds(Load("", (3.0, 2.0, 2.0, 1.0)), 2) == 4.0
     assert virtual_seconds(Load("", (9.0, 1.0, 1.0, 1.0, 1.0, 1.0)), 2) == 9.0
+
+
+def test_a_job_that_had_begun_keeps_no_other_from_an_idle_worker() -> None:
+    dispatcher, first = started("abcdefghi", "XYZ")
+    assert first == ["Xa", "Yb", "Zc", "Xd", "Ye", "Zf"]
+    for done in "cfghi":
+        dispatcher.finished("Z", done)
+        sent(dispatcher)
+    assert list(dispatcher.reclaims()) == [("X", "d")]
+    dispatcher.finished("X", "a")  # so that d has begun before it could be given back
+    assert not list(dispatcher.reclaims())
+    dispatcher.begun("d")
+    assert list(dispatcher.reclaims()) == [("Y", "e")]

@@ -19,6 +19,7 @@ from archpress.evaluation.job_limits import JobLimits
 from archpress.evaluation.record import Evaluation, Job, circumstances
 from archpress.evaluation.running import run_job
 from archpress.evaluation.worker import Worker, WorkerDiedError
+from archpress.training.machine import one_thread
 from tests.evaluation.tiny import ABSURD, TINY, digits, is_running, job, recipe, without_seconds
 
 JOBS = [job(0), job(1), job(0, width=6), job(0, by=ABSURD), job(0, by=recipe(flip=True))]
@@ -27,18 +28,10 @@ LONG = recipe(epochs=40, images=640)
 ENDLESS = recipe(epochs=10**6)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums of several threads differ in their last bits; workers have one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def expected() -> list[Evaluation]:
-    return without_seconds(run_job(each, digits(), "float32") for each in JOBS)
+    with one_thread():
+        return without_seconds(run_job(each, digits(), "float32") for each in JOBS)
 
 
 @pytest.fixture(
@@ -329,3 +322,14 @@ def test_limits_that_are_kept_change_nothing(expected: list[Evaluation]) -> None
         (after,) = pool._idle
     assert [e.status for e in found] == ["ok"] * 3
     assert before is after
+
+
+def test_labels_of_this_process_do_not_depend_on_its_threads(expected: list[Evaluation]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found = without_seconds(InProcess(digits()).run(JOBS))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert found == expected

@@ -18,7 +18,7 @@ from archpress.evaluation.halving import (
     by_front,
     successive_halving,
 )
-from archpress.evaluation.record import Job, Label
+from archpress.evaluation.record import Evaluation, Job, Label
 from tests.evaluation.synthetic import Synthetic, scored
 from tests.evaluation.tiny import digits, network, recipe, without_seconds
 
@@ -223,3 +223,15 @@ def test_a_second_call_trains_nothing_and_an_interrupted_one_only_what_is_missin
     assert again.ledger.runs.total() == 0
     assert len(rest.trained) == 15 - 7
     assert without_seconds(other) == without_seconds(archive)
+
+
+def test_a_network_at_chance_goes_on_last_however_small_it_is() -> None:
+    def outcome(job: Job) -> Evaluation:
+        if width_of(job.architecture) < 5:
+            return Evaluation.of(job, "at_chance", reason="made up", losses=(2.3,))
+        return scored(job, 0.5 + 0.01 * width_of(job.architecture))
+
+    found = successive_halving(
+        NETWORKS, [CHEAP, DEAR], Archive.in_memory(), Synthetic(outcome), keep=0.75
+    )
+    assert widths(found.rungs[1].labels) == list(WIDTHS)[3:]

@@ -178,3 +178,18 @@ def test_a_second_call_trains_nothing_and_an_interrupted_one_only_what_is_missin
     assert again.labels == first.labels
     assert len(rest.trained) == 16 - 8
     assert without_seconds(other) == without_seconds(archive)
+
+
+def test_networks_that_learned_nothing_get_no_runs_though_they_are_tied() -> None:
+    alive = {network(width): 0.8 + 0.01 * width for width in range(3, 8)}
+    dead = [network(width) for width in range(8, 12)]
+
+    def outcome(job: Job) -> Evaluation:
+        if job.architecture in dead:
+            return Evaluation.of(job, "at_chance", reason="made up", losses=(2.3,))
+        return scored(job, alive[job.architecture] + NOISE * noise(job))
+
+    found = sharpen([*dead, *alive], recipe(), Archive.in_memory(), Synthetic(outcome), 8)
+    assert counts(found.labels)[:4] == [1] * 4
+    assert sum(counts(found.labels)[4:]) == 5 + 8
+    assert deviation(found.labels) == deviation(found.labels[4:])

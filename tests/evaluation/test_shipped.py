@@ -1,4 +1,4 @@
-"""Archives of any form are opened alike, and the held-out tenth is fixed."""
+"""Archives of any form are opened alike."""
 
 import shutil
 from pathlib import Path
@@ -8,8 +8,7 @@ import pytest
 from archpress.errors import ArchiveError
 from archpress.evaluation import shipped
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.shipped import is_held_out, open_archive, shipped_names
-from tests.evaluation.tiny import network
+from archpress.evaluation.shipped import open_archive, shipped_names
 
 OLD = Path(__file__).parent / "old_formats"
 
@@ -33,12 +32,3 @@ def test_files_exports_and_names_are_opened_alike(
 def test_what_is_not_there_is_refused_with_the_names_in_the_package() -> None:
     with pytest.raises(ArchiveError, match=r"there is no archive nowhere \(in the package: "):
         open_archive("nowhere")
-
-
-def test_a_tenth_is_held_out_whatever_is_asked_when() -> None:
-    networks = [network(width, (1, side, side)) for width in range(1, 101) for side in range(4, 14)]
-    share = sum(map(is_held_out, networks)) / len(networks)
-    assert 0.07 < share < 0.13
-    assert [is_held_out(network(width)) for width in range(1, 30)] == [
-        int(network(width).digest[:8], 16) % 10 == 0 for width in range(1, 30)
-    ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from archpress.architectures.architecture import Architecture
+from archpress.errors import ArchiveError
 from archpress.evaluation import running
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import InProcess
@@ -202,3 +203,25 @@ def test_every_run_is_stored_before_the_next_is_awaited(archive: Archive) -> Non
     executor = Watching(archive)
     evaluate(NETWORKS, BY, archive, executor)
     assert executor.stored == [1, 2, 3, 4, 5, 6]
+
+
+def test_runs_of_another_arithmetic_are_not_continued(archive: Archive) -> None:
+    sweep(archive, seeds=1)
+    with (
+        InProcess(digits(), "bfloat16") as other,
+        pytest.raises(ArchiveError, match="has runs of these networks in float32, and new ones"),
+    ):
+        evaluate(NETWORKS, BY, archive, other)
+    assert len(archive) == len(NETWORKS)
+
+
+def test_bfloat16_of_the_first_engine_is_not_continued_and_float32_is(archive: Archive) -> None:
+    job = Job(NETWORKS[0], BY, 0, digits().digest)
+    for precision, arithmetic in (("float32", "float32"), ("bfloat16", "bfloat16 of engine 1")):
+        old = Evaluation.of(
+            job, "ok", validation_accuracy=0.5, circumstances={"precision": precision}
+        )
+        assert old.arithmetic == arithmetic
+    archive.add(old)
+    with InProcess(digits(), "bfloat16") as executor, pytest.raises(ArchiveError, match="engine 1"):
+        evaluate(NETWORKS, BY, archive, executor)

@@ -164,7 +164,9 @@ from tests.evaluation.tiny import digits, job, recipe
 pool = ProcessPool(digits(), workers=1)
 outcomes = pool.run([job(), job(by=recipe(epochs=10**6))])
 next(outcomes)
-print(*[each._process.pid for each in [*pool._busy, *pool._idle]])
+while not (workers := [*pool._busy, *pool._idle]):  # between two jobs it is in neither
+    pass
+print(workers[0]._process.pid)
 """
 
 

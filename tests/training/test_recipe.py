@@ -82,7 +82,7 @@ def test_digests_of_recipes_are_those_of_the_first_archives(name: str, digest: s
 
 
 def test_old_records_have_their_recipes_digest_in_their_key() -> None:
-    old = Path(__file__).parent / "old_formats" / "archive_v1.jsonl"
+    old = Path(__file__).parents[1] / "evaluation" / "old_formats" / "archive_v1.jsonl"
     records = [json.loads(line) for line in old.read_text().splitlines()]
     digests = {record["key"].split("-")[1] for record in records}
     assert len(digests) > 1

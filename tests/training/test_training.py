@@ -16,7 +16,6 @@ from archpress.architectures.building import build
 from archpress.architectures.layers import Convolution, Dropout, Linear, Sigmoid
 from archpress.datasets.dataset import DataSet, Split
 from archpress.training import training
-from archpress.training.acceleration import Accelerated
 from archpress.training.augmentation import input_scaling
 from archpress.training.recipe import TrainingRecipe
 from archpress.training.scoring import accuracy
@@ -137,13 +136,6 @@ def test_an_incomplete_last_batch_is_left_out_unless_it_is_the_only_one(
     assert len(set(flat(seen))) == sum(sizes)
 
 
-def start(seed: int) -> dict[str, Tensor]:
-    """Initial weights; training takes away the bias that BatchNorm subtracts again."""
-    model = build(network(), seed)
-    Accelerated(model, "float32")
-    return dict(model.named_parameters())
-
-
 def test_the_learning_rate_is_the_recipes_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
 
@@ -155,14 +147,14 @@ def test_the_learning_rate_is_the_recipes_at_every_step(monkeypatch: pytest.Monk
     by = recipe(epochs=2, images=48, weight_decay=0.5)
     trained = train(network(), by, digits(), seed=3)
     assert asked == [(step, 3) for step in range(6)]
-    fresh = start(seed=3)
+    fresh = dict(build(network(), seed=3).named_parameters())
     assert equal({k: v.data for k, v in trained.model.named_parameters()}, fresh)
 
 
 def test_the_first_step_is_adams_with_decoupled_weight_decay() -> None:
     by = recipe(images=16, learning_rate=0.01, weight_decay=0.5)
     trained = train(network(), by, digits(), seed=3)
-    fresh = start(seed=3)
+    fresh = dict(build(network(), seed=3).named_parameters())
     moved = torch.cat([
         (p - fresh[name] * (1 - 0.01 * 0.5)).detach().flatten()
         for name, p in trained.model.named_parameters()
