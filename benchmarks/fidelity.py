@@ -51,7 +51,7 @@ ORDER = (CHEAP[2], FULL, CHEAP[3], CHEAP[1], CHEAP[0])
 
 
 def work(network: Architecture) -> float:
-    """Return roughly the milliseconds of a step of 128 images on one core of 2024."""
+    """Return roughly the milliseconds of a step of 128 images on one core."""
     elements = sum(math.prod(shape) for shape in network.shapes)
     return 2.5 + network.cost.macs / 1e6 + 0.2 * len(network.layers) + 0.15e-3 * elements
 

@@ -22,7 +22,7 @@ PRIOR_WEIGHT = 0.1
 FEWEST_JOBS = 8
 MOST_JOBS = 2_000
 # Seconds per job; then per step: in itself, per layer, per 1e9 MACs, per 1e9 activation elements.
-# One core of an AMD EPYC (Zen 5) in 2026, bfloat16, fitted to some 1,000 labels.
+# One core of an AMD EPYC virtual machine, bfloat16, rounded from a fit to some 300 labels.
 REFERENCE = (0.15, 1.5e-3, 0.2e-3, 0.02, 1.5)
 
 

@@ -50,8 +50,8 @@ class RayExecutor(Executor):
     Args:
         data: The data set; its test part never leaves this process.
         precision: What to train in.
-        address: The cluster to join (``auto``, ``HOST:PORT``, ``ray://HOST:PORT``); None starts Ray
-            on this machine, and `close` ends it.
+        address: The cluster to join (``auto``, ``HOST:PORT``); None starts Ray on this machine, and
+            `close` ends it.
         workers: Most actors; None for one per core, or per GPU where the cluster has any.
         in_flight: Jobs that an actor may hold, the one at work among them.
         gpus: Whether each actor gets a GPU; None where the cluster has any.
