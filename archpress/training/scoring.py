@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from archpress.architectures.building import Network
 from archpress.datasets.dataset import Split
+from archpress.training.acceleration import for_inference
 from archpress.training.augmentation import normalise
 
 BATCH = 500
@@ -20,9 +22,10 @@ def accuracy(model: nn.Module, part: Split, scaling: tuple[Tensor, Tensor]) -> f
     """
     was_training = model.training
     model.eval()
+    forward = for_inference(model) if isinstance(model, Network) else model
     correct = torch.zeros((), dtype=torch.long, device=part.labels.device)
     for start in range(0, len(part), BATCH):
         images = normalise(part.images[start : start + BATCH], *scaling)
-        correct += (model(images).argmax(1) == part.labels[start : start + BATCH]).sum()
+        correct += (forward(images).argmax(1) == part.labels[start : start + BATCH]).sum()
     model.train(was_training)
     return int(correct) / len(part)

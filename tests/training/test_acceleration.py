@@ -521,3 +521,39 @@ def test_bfloat16_does_not_lose_a_weak_signal_under_a_bias_that_batch_norm_subtr
     step(model, Accelerated(model, "bfloat16"), images)
     assert norm.running_var is not None
     torch.testing.assert_close(norm.running_var, signal.expand(3), rtol=0.02, atol=0.0)
+
+
+class UpperGradients(TorchDispatchMode):
+    """Keeps whether the gradients that reach ReLU lie as images do in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.laid_out: list[bool] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ == "threshold_backward":
+            self.laid_out.append(args[0].is_contiguous(memory_format=torch.channels_last))
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("head", [(), (GlobalAveragePool(),)], ids=["flat", "pooled"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_gradients_lie_as_activations_do(head: tuple[Layer, ...], precision: str) -> None:
+    body = (Convolution(4, 3, 1, 1), BatchNorm(), ReLU(), Convolution(6, 3, 1, 1), ReLU())
+    network = Architecture((1, 8, 8), (*body, *head, Linear(3)))
+    forward = Accelerated(fresh(network), precision)
+    loss = forward(images_for(network, 6).contiguous(memory_format=torch.channels_last)).sum()
+    recorder = UpperGradients()
+    with recorder:
+        loss.backward()
+    assert recorder.laid_out == [True, True]
+
+
+def test_few_channels_are_normalised_by_our_own_kernel_in_bfloat16_only() -> None:
+    layers = (Convolution(4, 3, 1, 1), BatchNorm(), ReLU(), MaxPool(4, 4), Linear(3))
+    network = Architecture((1, 28, 28), layers)
+    for precision, ours in (("bfloat16", True), ("float32", False)):
+        ran = [name for name, *_ in kernels(network, precision, 128).ran]
+        assert ("native_batch_norm" not in ran) == ours
+    images = images_for(network, 128)
+    require_close(accelerated_step(network, images, "bfloat16"), plain_step(network, images), 0.03)

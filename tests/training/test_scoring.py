@@ -4,8 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.building import build
 from archpress.datasets.dataset import Split
+from archpress.training.acceleration import for_inference
 from archpress.training.scoring import BATCH, accuracy
+from tests.small_networks import every_network, images_for
 
 UNSCALED = torch.zeros(1), torch.ones(1)
 
@@ -60,3 +64,18 @@ def test_scoring_is_in_evaluation_mode_and_leaves_the_mode_as_it_was(training: b
     accuracy(model, part([0.0], [0]), UNSCALED)
     assert model.in_training == [False]
     assert model.training == training
+
+
+@every_network
+def test_scores_the_function_of_the_network_whatever_its_statistics(network: Architecture) -> None:
+    model = build(network, seed=1).train()
+    images = images_for(network, 64)
+    with torch.no_grad():
+        for _ in range(3):
+            model(images)
+        model.eval()
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        expected, found = model(images), for_inference(model)(images.clone())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
