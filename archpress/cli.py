@@ -239,6 +239,9 @@ def sample(
     max_parameters: Annotated[int, typer.Option(min=1, help="Largest network.")] = 1_000_000,
     min_parameters: Annotated[int, typer.Option(min=1, help="Smallest network.")] = 1_000,
     max_macs: Annotated[int, typer.Option(min=1, help="Most MACs.")] = 100_000_000,
+    max_activation_bytes: Annotated[
+        int, typer.Option(min=1, help="Most memory of an image's activations, float32.")
+    ] = 64_000_000,
     seed: Seed = 0,
     out_file: Annotated[Path, typer.Option("--out", help="JSON lines.")] = Path(
         "architectures.jsonl"
@@ -258,7 +261,7 @@ def sample(
         raise SettingsError(f"unknown space {space!r}{nearest(space, SPACES)}")
     if (space == "neighbourhood") != (network is not None):
         raise SettingsError("--network and --space neighbourhood need each other")
-    limits = Limits(min_parameters, max_parameters, max_macs)
+    limits = Limits(min_parameters, max_parameters, max_macs, max_activation_bytes)
     generator = torch.Generator().manual_seed(seed)
     shape = shape_of(input_shape) if input_shape else None
     chosen: Space

@@ -101,6 +101,17 @@ def _label_cells(label: "Label") -> tuple[str, ...]:
     )
 
 
+@archives.command("card")
+def print_card(archive: ArchiveFile) -> None:
+    """Print, as Markdown, how most labels of an archive were made and what came out."""
+    from archpress.evaluation.archive_card import card, main_labels
+    from archpress.evaluation.shipped import open_archive
+
+    with open_archive(archive) as store:
+        found = main_labels(store)
+    sys.stdout.write(card(found) if found else "no evaluation\n")
+
+
 @archives.command("verify")
 def verify_archive(archive: ArchiveFile, as_json: AsJson = False) -> None:
     """Check the file and every record; exit status 1 where something is wrong."""

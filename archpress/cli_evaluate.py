@@ -1,5 +1,6 @@
 """``archpress evaluate``: label networks, within a budget, here or on many machines."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from archpress.evaluation.seeds import Sharpened
     from archpress.evaluation.spending import Estimate
     from archpress.evaluation.sweep import Sweep
+    from archpress.training.recipe import TrainingRecipe
 
 EXECUTORS = ("pool", "process", "cuda", "ray")
 RANKINGS = ("front", "accuracy")
@@ -33,7 +35,10 @@ def evaluate(
     archive: Annotated[Path, typer.Option(help="SQLite file; what it knows is not repeated.")],
     data_folder: DataFolder = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A preset training recipe; label-small if left out.")
+        str | None, typer.Option(help="A preset training recipe; label-short if left out.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Initialisations of each; the recipe's if left out.")
     ] = None,
     rungs: Annotated[
         str | None,
@@ -86,16 +91,15 @@ def evaluate(
     from archpress.evaluation.sweep import estimate as estimated
     from archpress.evaluation.sweep import evaluate as sweep
     from archpress.reporting.progress import ProgressDisplay
-    from archpress.training.recipe import find_recipe
 
     budget = Budget(None if budget_minutes is None else 60 * budget_minutes, budget_flops)
     one_recipe = budget != Budget() or estimate
     _check(rungs, recipe, keep, extra_runs, ranking, one_recipe)
-    names = rungs.split(",") if rungs else [recipe or "label-small"]
-    recipes = [find_recipe(name.strip()) for name in names]
     limits = JobLimits(job_seconds, None if job_memory is None else _bytes(job_memory))
     networks = read_architectures(architectures)
     images = load(data, folder=data_folder)
+    names = rungs.split(",") if rungs else [recipe] if recipe else []
+    recipes = _recipes(names, seeds, len(images.train))
     _require_fit(networks, images.input_shape, images.classes, architectures)
     with ExitStack() as stack:
         place = _executor(executor, images, precision, workers, address, limits)
@@ -124,6 +128,13 @@ def evaluate(
                 networks, recipes[0], store, place, budget=budget, on_progress=on_progress
             )
     _print_summary(found, archive)
+
+
+def _recipes(names: Sequence[str], seeds: int | None, images: int) -> "list[TrainingRecipe]":
+    from archpress.training.recipe import default_recipe, find_recipe
+
+    found = [find_recipe(name.strip()) for name in names] or [default_recipe(images)]
+    return [r.model_copy(update={"seeds": seeds or r.seeds}) for r in found]
 
 
 def _check(

@@ -165,7 +165,8 @@ def test_a_sample_is_decided_by_its_seed_and_keeps_its_limits(tmp_path: Path) ->
     for file, seed in zip(files, (1, 1, 2), strict=True):
         done = archpress(
             "sample", "--count", 12, "--input-shape", "1,8,8", "--classes", 4, "--seed", seed,
-            "--min-parameters", 500, "--max-parameters", 5_000, "--out", file,
+            "--min-parameters", 500, "--max-parameters", 5_000, "--max-activation-bytes", 3_000,
+            "--out", file,
         )  # fmt: skip
         assert (done.exit_code, done.stderr) == (0, "")
         assert done.stdout.startswith(f"12 networks in {file}, ")
@@ -175,6 +176,7 @@ def test_a_sample_is_decided_by_its_seed_and_keeps_its_limits(tmp_path: Path) ->
         network = Architecture.from_json(json.loads(line))
         assert (network.input_shape, network.classes) == ((1, 8, 8), 4)
         assert 500 <= network.cost.parameters <= 5_000
+        assert network.cost.activation_bytes <= 3_000
 
 
 @pytest.mark.usefixtures("in_process")

@@ -313,3 +313,11 @@ def test_the_help_of_the_archive_commands_loads_no_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_card_is_markdown_about_most_labels(archive: Path, tmp_path: Path) -> None:
+    text = ends_well("card", archive)
+    assert "| runs | ok 3, diverged 1 |" in text.splitlines()
+    with Archive(tmp_path / "empty.sqlite"):
+        pass
+    assert ends_well("card", tmp_path / "empty.sqlite") == "no evaluation\n"

@@ -195,3 +195,8 @@ def test_the_help_loads_no_torch() -> None:
     )
     assert "--budget-minutes" in done.stdout
     assert done.stdout.splitlines()[-1] == "none"
+
+
+def test_seeds_are_made_for_each_network(four: Population) -> None:
+    assert "8 runs made now" in four.call("--seeds", 2)
+    assert Counter(run.seed for run in four.runs()) == {0: 4, 1: 4}

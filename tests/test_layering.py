@@ -21,6 +21,9 @@ for layer in BESIDE:
 MAY_IMPORT["reporting"] |= {"baselines"}
 MAY_IMPORT["cli"] |= {"baselines", "facade"}
 MAY_IMPORT["datasets"] = {"errors", "files", "optional", "datasets"}
+MAY_IMPORT["prediction"] = {"errors", "architectures", "prediction"}
+for layer in ("embedding", "compression", "reporting", "cli"):
+    MAY_IMPORT[layer] |= {"prediction"}
 MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "datasets", "training"}
 MAY_IMPORT["baselines"] |= {"evaluation", "baselines"}
 SHARED = {f"archpress.compression.{m}" for m in ("task", "selection", "finishing", "result")}

@@ -140,9 +140,7 @@ class Pipeline:
         """Return the embedding, learned jointly (Algorithm 1, TRAIN) or loaded."""
         if (self.folder.path / "embedding.json").exists():
             return Embedding.load(self.folder.path)[0]
-        learned, held_out = split_held_out(
-            examples(labels), self.settings.embedding.held_out, self.settings.seed
-        )
+        learned, held_out = split_held_out(examples(labels), self.settings.embedding.held_out)
         fit = Fit(
             [*learned, *self._unlabelled()], self.settings.embedding, self.settings.seed,
             self.folder.path,

@@ -146,7 +146,8 @@ def prepare(
         settings.search.target_parameters, network.cost.parameters, "search.target_parameters"
     )
     wants_budget = str(settings.search.target_parameters).strip() not in ("0", "0%")
-    label, final = settings.label.resolve(), settings.final.resolve()
+    count = len(data.train)
+    label, final = settings.label.resolve(count), settings.final.resolve(count)
     trained, why = trained_weights(settings, data, found)
     task = CompressionTask(
         network=network,

@@ -12,10 +12,17 @@ from archpress.architectures.spaces import BLOCKS
 from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.training.precision import PrecisionChoice
-from archpress.training.recipe import TrainingRecipe, find_recipe
+from archpress.training.recipe import (
+    DEFAULT_RECIPE,
+    TrainingRecipe,
+    default_recipe,
+    find_recipe,
+)
 
 Amount = int | str
 """A number, or a share of the input network's such as ``"10%"``."""
+
+MANY = 1_000_000
 
 PROFILES = ("cpu", "demo", "paper")
 
@@ -83,8 +90,8 @@ class RecipeSettings(_Table):
     batch_size: int | None = None
     learning_rate: float | None = None
 
-    def resolve(self) -> TrainingRecipe:
-        """Return the recipe.
+    def resolve(self, images: int = MANY) -> TrainingRecipe:
+        """Return the recipe for a data set of so many training images.
 
         Raises:
             SettingsError: No such preset, or a value out of range.
@@ -94,7 +101,9 @@ class RecipeSettings(_Table):
             for k, v in self.model_dump(exclude={"recipe", "finalists"}).items()
             if v is not None
         }
-        values = find_recipe(self.recipe).model_dump()
+        is_default = self.recipe == DEFAULT_RECIPE
+        preset = default_recipe(images) if is_default else find_recipe(self.recipe)
+        values = preset.model_dump()
         return TrainingRecipe.model_validate({**values, **changes})
 
 
@@ -163,7 +172,7 @@ class RunSettings(_Table):
     trained: TrainedSettings = TrainedSettings()
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
-    label: RecipeSettings = RecipeSettings(recipe="label-small")
+    label: RecipeSettings = RecipeSettings(recipe=DEFAULT_RECIPE)
     embedding: EmbeddingSettings = EmbeddingSettings()
     search: SearchSettings = SearchSettings()
     final: FinalSettings = FinalSettings(recipe="final-short")

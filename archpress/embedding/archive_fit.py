@@ -1,6 +1,5 @@
 """Fit an embedding to an archive: the stage on its own, as the command ``fit`` runs it."""
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from archpress.embedding.fitting import CHECKPOINT, Example, Fit, split_held_out
 from archpress.embedding.settings import CONFIGURATIONS
 from archpress.errors import EmbeddingError, SettingsError, nearest
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.record import Evaluation, Label
+from archpress.evaluation.archive_card import main_labels
 from archpress.evaluation.shipped import open_archive
 
 
@@ -29,7 +28,7 @@ def fit_archive(
         folder: Where embedding, history and checkpoint go; a stopped fit is continued.
         configuration: ``default`` or ``paper``; without unlabelled networks.
         iterations: In place of the configuration's.
-        seed: Decides initial weights, batches and what is held out.
+        seed: Decides initial weights and batches.
         on_progress: Called with (iterations done, iterations in all).
 
     Returns:
@@ -49,7 +48,7 @@ def fit_archive(
     settings = CONFIGURATIONS[configuration].model_copy(update=changes)
     with open_archive(archive) as store:
         labelled = labelled_examples(store)
-    learned, held_out = split_held_out(labelled, settings.held_out, seed)
+    learned, held_out = split_held_out(labelled, settings.held_out)
     folder.mkdir(parents=True, exist_ok=True)
     embedding = Fit(learned, settings, seed, folder).run(on_progress)
     facts = {"labelled": len(learned), "held_out": diagnose(embedding, held_out)}
@@ -60,19 +59,11 @@ def fit_archive(
 
 def labelled_examples(archive: Archive) -> list[Example]:
     """Return the labels by the archive's most frequent recipe, data and arithmetic."""
-    groups: dict[tuple[str, ...], dict[str, list[Evaluation]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    sizes: Counter[tuple[str, ...]] = Counter()
-    for run in archive:
-        group = (run.recipe.digest, run.data_digest, run.arithmetic)
-        groups[group][run.architecture.digest].append(run)
-        sizes[group] += 1
-    if not sizes:
+    found = main_labels(archive)
+    if found is None:
         raise EmbeddingError(f"{archive.path} holds no evaluation")
-    labels = (Label.of(runs) for runs in groups[sizes.most_common(1)[0][0]].values())
     return [
         Example(label.architecture, label.accuracy)
-        for label in labels
+        for label in found.labels
         if label.accuracy is not None
     ]

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
+from archpress.embedding.checkpoints import load_checkpoint, save_checkpoint
 from archpress.embedding.losses import JointLoss, accuracy_loss, joint_loss, parameter_loss
 from archpress.embedding.model import Embedding
 from archpress.embedding.regressors import ParameterTarget
 from archpress.embedding.settings import EmbeddingSettings
 from archpress.embedding.tokens import to_tokens
 from archpress.errors import EmbeddingError
-from archpress.files import write_tensors
+from archpress.evaluation.archive_card import held_out
 from archpress.training.machine import one_thread
 
 MIN_LABELLED = 8
@@ -52,13 +53,14 @@ class Examples:
 
 
 def split_held_out(
-    labelled: Sequence[Example], share: float, seed: int
+    labelled: Sequence[Example], share: float
 ) -> tuple[list[Example], list[Example]]:
-    """Return (learned from, held out); which is which depends on the seed and the count only."""
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labelled), generator=generator).tolist()
-    count = round(share * len(labelled))
-    return [labelled[i] for i in order[count:]], [labelled[i] for i in order[:count]]
+    """Return (learned from, held out); which is which depends on the networks alone."""
+    kept = held_out((example.architecture for example in labelled), share)
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    for example in labelled:
+        parts[example.architecture in kept].append(example)
+    return parts
 
 
 class Fit:
@@ -147,16 +149,9 @@ class Fit:
             file.write(json.dumps(line) + "\n")
 
     def _checkpoint(self) -> None:
-        if self.folder is None:
-            return
-        tensors = {f"model.{k}": v for k, v in self.embedding.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        write_tensors(
-            self.folder / CHECKPOINT,
-            tensors,
-            {"iteration": str(self.iteration), "seed": str(self.seed)},
-        )
+        if self.folder is not None:
+            path = self.folder / CHECKPOINT
+            save_checkpoint(path, self.embedding, self.optimizer, self.iteration, self.seed)
 
     def _resume(self) -> None:
         """Load the checkpoint of the folder, if one is there, and cut the log back to it."""
@@ -164,36 +159,11 @@ class Fit:
             return
         path = self.folder / CHECKPOINT
         if path.exists():
-            self._load(path)
+            self.iteration = load_checkpoint(path, self.embedding, self.optimizer, self.seed)
         log = self.folder / "fit.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
         kept = [line for line in lines if _iteration_of(line) <= self.iteration]
         log.write_text("".join(line + "\n" for line in kept))
-
-    def _load(self, path: Path) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata()
-                iteration, seed = int(metadata["iteration"]), int(metadata["seed"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            model = {k[6:]: v for k, v in tensors.items() if k.startswith("model.")}
-            self.embedding.load_state_dict(model)
-            states: dict[int, dict[str, Tensor]] = {}
-            for name in tensors.keys() - {f"model.{k}" for k in model}:
-                _, index, key = name.split(".", 2)
-                states.setdefault(int(index), {})[key] = tensors[name]
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise EmbeddingError(f"{path} is damaged; delete it to fit from the start") from error
-        if seed != self.seed:
-            raise EmbeddingError(
-                f"{path} is of a fit with seed {seed}, not {self.seed}; delete it to fit from the "
-                f"start"
-            )
-        record = self.optimizer.state_dict()
-        self.optimizer.load_state_dict({**record, "state": states})
-        self.iteration = iteration
 
 
 def _iteration_of(line: str) -> float:

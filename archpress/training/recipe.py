@@ -81,6 +81,11 @@ _SHORT = TrainingRecipe(
     normalization="channel", images=10_000,
 )  # fmt: skip
 
+DEFAULT_RECIPE = "label-short"
+"""Labels on CPUs: why, is in docs/labels.md."""
+LEAST_SEEN = 100_000
+"""Images that the default recipe shows a network; of small data sets, in more epochs."""
+
 RECIPES: dict[str, TrainingRecipe] = {
     recipe.name: recipe
     for recipe in (
@@ -98,6 +103,7 @@ RECIPES: dict[str, TrainingRecipe] = {
         # No shortcut but a schedule that ends: what cheaper labels are measured against.
         _SHORT.model_copy(update={"name": "label-full", "epochs": 5, "images": None, "seeds": 5}),
         # Cheaper labels for CPUs: complete short schedules, one initialisation each.
+        _SHORT.model_copy(update={"name": "label-short", "images": None, "chance_steps": 300}),
         _SHORT,
         _SHORT.model_copy(update={"name": "label-medium", "epochs": 3, "images": 20_000}),
         _SHORT.model_copy(update={"name": "label-digits", "epochs": 6, "images": None,
@@ -108,6 +114,13 @@ RECIPES: dict[str, TrainingRecipe] = {
                                   "seeds": 3}),
     )
 }  # fmt: skip
+
+
+def default_recipe(images: int) -> TrainingRecipe:
+    """Return the default label recipe for a data set of so many training images."""
+    recipe = find_recipe(DEFAULT_RECIPE)
+    epochs = max(recipe.epochs, math.ceil(LEAST_SEEN / images))
+    return recipe.model_copy(update={"epochs": epochs})
 
 
 def find_recipe(name: str) -> TrainingRecipe:

@@ -131,7 +131,7 @@ def test_a_fit_writes_embedding_history_and_diagnostics(
 def test_it_is_the_fit_of_the_learned_part(stored: Path, tmp_path: Path) -> None:
     fit_archive(stored, tmp_path / "fit", iterations=3, seed=2)
     with Archive(stored) as archive:
-        learned, _ = split_held_out(labelled_examples(archive), 0.15, 2)
+        learned, _ = split_held_out(labelled_examples(archive), 0.15)
     embedding, _ = Embedding.load(tmp_path / "fit")
     expected = Fit(learned, embedding.settings, 2).run().state_dict()
     for key, value in embedding.state_dict().items():

@@ -9,7 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from archpress.errors import SettingsError
-from archpress.training.recipe import RECIPES, TrainingRecipe, find_recipe
+from archpress.training.recipe import (
+    DEFAULT_RECIPE,
+    LEAST_SEEN,
+    RECIPES,
+    TrainingRecipe,
+    default_recipe,
+    find_recipe,
+)
 from tests.evaluation.tiny import TINY, recipe
 
 CIFAR = {
@@ -139,3 +146,11 @@ def test_one_cycle_of_very_few_steps_still_trains(steps: int) -> None:
     rates = [cycle.learning_rate_at(step, steps) for step in range(steps)]
     assert max(rates) == 0.8
     assert min(rates) > 0
+
+
+def test_the_default_shows_small_data_sets_more_often() -> None:
+    preset = find_recipe(DEFAULT_RECIPE)
+    assert default_recipe(54_000) == preset
+    few = default_recipe(2_000)
+    assert few.epochs * 2_000 >= LEAST_SEEN > (few.epochs - 1) * 2_000
+    assert few.model_copy(update={"epochs": preset.epochs}) == preset
