@@ -4,9 +4,8 @@ The tables lie beside the checkout, in ``../shared/data/tables``; without them n
 """
 
 import json
-from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,10 @@ import torch
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.batch_cost import batch_cost, pack
 from archpress.architectures.building import build
-from archpress.architectures.layers import (
-    BatchNorm,
-    Convolution,
-    DepthwiseConvolution,
-    Dropout,
-    GlobalAveragePool,
-    Layer,
-    Linear,
-    MaxPool,
-    ReLU,
-)
+from archpress.architectures.layers import MaxPool
+from benchmarks.published_tables import CIFAR10, macro_network, metaqnn_layers
 
 TABLES = Path(__file__).parents[3] / "shared" / "data" / "tables"
-CIFAR10 = (3, 32, 32)
 
 pytestmark = pytest.mark.skipif(not TABLES.is_dir(), reason="the tables are not at hand")
 
@@ -41,40 +30,6 @@ def table(name: str) -> Any:
 
 
 # ------------------------------------------------------------------ NAS-Bench-Macro
-
-STAGES = [(64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1)]
-"""Width and stride of the eight layers that a key has a digit for."""
-
-INVERTED = {"1": (3, 3), "2": (5, 6)}
-"""Kernel and expansion by digit; 0 is the identity."""
-
-
-def convolution(out: int, kernel: int, stride: int = 1) -> tuple[Layer, ...]:
-    return (Convolution(out, kernel, stride, kernel // 2, bias=False), BatchNorm())
-
-
-def inverted_residual(
-    width: int, out: int, stride: int, kernel: int, expansion: int
-) -> tuple[Layer, ...]:
-    depthwise = DepthwiseConvolution(kernel, stride, kernel // 2, bias=False)
-    skip = 8 if stride == 1 and width == out else 0
-    return (
-        *(*convolution(expansion * width, 1), ReLU(), depthwise, BatchNorm(), ReLU()),
-        *(Convolution(out, 1, bias=False), BatchNorm(skip=skip)),
-    )
-
-
-def macro_network(key: str) -> Architecture:
-    """The network of a key such as ``02012100``."""
-    layers: list[Layer] = [*convolution(32, 3), ReLU()]
-    widths = [32, *(width for width, _ in STAGES)]
-    for digit, (width, out), (_, stride) in zip(key, pairwise(widths), STAGES, strict=True):
-        if digit in INVERTED:
-            layers += inverted_residual(width, out, stride, *INVERTED[digit])
-        elif stride == 2:
-            layers += convolution(out, 1, stride)
-    head = (*convolution(1280, 1), ReLU(), GlobalAveragePool(), Linear(10))
-    return Architecture(CIFAR10, (*layers, *head))
 
 
 @pytest.fixture(scope="module")
@@ -122,35 +77,6 @@ def test_a_built_network_of_nas_bench_macro_runs_and_has_these_parameters(
 
 
 # ------------------------------------------------------------------ MetaQNN
-
-
-def metaqnn_layers(layers: Sequence[Sequence[Any]]) -> Iterable[Layer]:
-    """Write a network's layers; ``layers`` are records such as ``["C", 64, 3, 1]``.
-
-    All kernels are odd, so that half of them is SAME padding. A pool that is larger than what is
-    left covers all of it. After global average pooling the softmax layer has no weights; else it
-    has those of a Linear layer.
-    """
-    side, pooled = CIFAR10[1], False
-    for kind, *values in layers:
-        if kind == "C":
-            out, kernel, stride = values
-            assert kernel % 2 == 1 and stride == 1
-            yield from (Convolution(out, kernel, 1, kernel // 2), ReLU())
-        elif kind == "P":
-            kernel, stride = min(values[0], side), values[1]
-            yield MaxPool(kernel, stride)
-            side = (side - kernel) // stride + 1
-        elif kind == "D":
-            number, count = values
-            yield Dropout(rate=number / (2 * count))
-        elif kind == "FC":
-            yield from (Linear(values[0]), ReLU())
-        elif kind == "GAP":
-            yield from (Convolution(values[0], 1), GlobalAveragePool())
-            pooled = True
-        elif not pooled:
-            yield Linear(values[0])
 
 
 @pytest.fixture(scope="module")
