@@ -62,5 +62,3 @@ def fit_best(
     scale = NormalScores.of(values)
     stack = Stack(rivals() if methods is None else methods)
     return Chosen(scale, stack.fit(networks, scale.scores_of(values), generator))
-
-

@@ -1,0 +1,72 @@
+"""Pretrain the encoder and decoder that come with the package, on networks without labels.
+
+    python pretraining/shipped_embedding.py --folder work
+
+Killed and called again, it goes on. ``--measure`` only says how well the one in the folder does.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from archpress.embedding.autoencoder import Autoencoder
+from archpress.embedding.population import drawn_from
+from archpress.embedding.pretrained import SHIPPED, load, save
+from archpress.embedding.pretraining import Pretraining, Schedule
+from archpress.embedding.reconstruction import decodings_of_prior, distinct, measure
+
+PRETRAINED = Path(__file__).parents[1] / "archpress" / "pretrained"
+UNSEEN = 2_000
+POINTS = 10_000
+
+
+def measured(model: Autoencoder) -> dict[str, object]:
+    """Return reconstruction of unseen networks of each space, and what random points decode to."""
+    found: dict[str, object] = {}
+    for space in ("blocks", "neighbourhood", "paper"):
+        unseen = drawn_from({space: 1.0}, UNSEEN, torch.Generator().manual_seed(7))
+        start = time.perf_counter()
+        found[space] = measure(model, unseen) | {"seconds": time.perf_counter() - start}
+    start = time.perf_counter()
+    networks, invalid = decodings_of_prior(model, POINTS, ((1, 28, 28), 10))
+    found["prior"] = {
+        "points": POINTS, "invalid": invalid, "distinct": distinct(networks),
+        "seconds": time.perf_counter() - start,
+    }  # fmt: skip
+    return found
+
+
+def main() -> None:
+    """Pretrain, then measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True, help="where log and checkpoint go")
+    parser.add_argument("--iterations", type=int, default=Schedule().iterations)
+    parser.add_argument("--measure", action="store_true", help="do not train")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    PRETRAINED.mkdir(exist_ok=True)
+    torch.manual_seed(Schedule().seed)
+    model = Autoencoder()
+    pretraining = Pretraining(model, Schedule(iterations=options.iterations), options.folder)
+    if options.measure:
+        print(json.dumps(measured(model.eval()), indent=1))
+        return
+    pretraining.run(lambda done, total: print(f"{done:,} of {total:,}", flush=True))
+    save(model.eval(), PRETRAINED / SHIPPED, {})
+    model, _ = load(PRETRAINED / SHIPPED)  # in the precision that is shipped
+    facts = {
+        "command": "python pretraining/shipped_embedding.py --folder work",
+        "iterations": pretraining.iteration,
+        "median_step_seconds": statistics.median(pretraining.step_seconds),
+        "measured": measured(model),
+    }  # fmt: skip
+    save(model, PRETRAINED / SHIPPED, facts)
+    print(json.dumps(facts, indent=1))
+
+
+if __name__ == "__main__":
+    main()
