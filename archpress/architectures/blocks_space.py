@@ -130,6 +130,37 @@ class BlocksSpace(Space):
             channels = width
         return Architecture(self.input_shape, (*layers, *head, Linear(self.classes)))
 
+    def smallest(self) -> Architecture:
+        """Return a network with as few parameters as one drawn here can have.
+
+        Global average pooling leaves the fewest; without it, shrinking blocks may pay.
+        """
+        found = []
+        for kind in self.blocks:
+            deepest = 1 if self.global_pool else self.max_blocks
+            for count in range(1, deepest + 1):
+                kinds = [kind] * count
+                if "plain" in self.blocks:
+                    kinds[0] = "plain"
+                if sum(LAYERS_OF_BLOCK[k] for k in kinds) <= MAX_LAYERS - LAYERS_OF_HEAD:
+                    found.append(self._narrowest_of(kinds))
+        return min(found, key=lambda network: network.cost.parameters)
+
+    def _narrowest_of(self, kinds: Sequence[str]) -> Architecture:
+        """Return blocks of these kinds as narrow as they can be, each shrinking its input."""
+        layers: list[Layer] = []
+        (channels, *sides), width = self.input_shape, self.min_width
+        for kind in kinds:
+            shrinks, plain = min(sides) >= 4, kind == "plain"
+            pool = MaxPool if shrinks and plain else None
+            stride = 2 if shrinks and not plain else 1
+            block = Block(kind, 1 if plain else 3, stride, pool, width, 2)
+            layers += block.layers(channels, width)
+            channels = width
+            sides = [side // 2 if pool else -(-side // stride) for side in sides]
+        head = [GlobalAveragePool()] if self.global_pool and sides != [1, 1] else []
+        return Architecture(self.input_shape, (*layers, *head, Linear(self.classes)))
+
     def _draw_blocks(self, uniforms: Iterator[float]) -> tuple[list[Block], tuple[int, int]]:
         """Return blocks of unscaled width, and the sides of the last one's output."""
         height, width = self.input_shape[1:]

@@ -64,6 +64,11 @@ class NeighbourhoodSpace(Space):
             raise RejectedDrawError("the network itself")
         return drawn
 
+    def smallest(self) -> Architecture:
+        """Return the network in the middle, one channel wide; edits can make it smaller still."""
+        groups = width_groups(self.origin)
+        return scaled(self.origin, groups, [0.0] * len(groups))
+
     def _thinned(self, network: Architecture, generator: torch.Generator) -> Architecture:
         groups = width_groups(network)
         noise = torch.rand(len(network.layers), generator=generator) * 2 - 1

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -29,6 +30,8 @@ class PaperSpace(Space):
     are dropped. Rejected: no convolution, output too small to go on, beyond the limits.
     """
 
+    narrowest: ClassVar[int] = 16
+
     def draw(self, generator: torch.Generator, repaired: Counter[str]) -> Architecture:
         layers, rules = self._repair(self.draw_rows(generator))
         if not any(isinstance(layer, Convolution) for layer in layers):
@@ -42,7 +45,7 @@ class PaperSpace(Space):
     def draw_rows(self, generator: torch.Generator) -> list[list[int]]:
         """Return ``l - 1`` vectors ``[t, k, o, s, p]``, the literal draw before any repair."""
         length = int(torch.randint(2, 51, (), generator=generator))
-        low = torch.tensor([1, 1, 16, 1, 1])
+        low = torch.tensor([1, 1, self.narrowest, 1, 1])
         high = torch.tensor([PAPER_KINDS, MAX_KERNEL, MAX_WIDTH, 10, 10])
         uniform = torch.rand(length - 1, 5, generator=generator, dtype=torch.float64)
         rows: list[list[int]] = (low + (uniform * (high - low + 1)).long()).tolist()

@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -86,6 +88,9 @@ class Space(ABC):
     classes: int
     limits: Limits = Limits()
 
+    narrowest: ClassVar[int] = 1
+    """The fewest channels that a convolution has here."""
+
     @abstractmethod
     def draw(self, generator: torch.Generator, repaired: Counter[str]) -> Architecture:
         """Return one draw, counting in ``repaired`` the rules that changed it.
@@ -95,8 +100,11 @@ class Space(ABC):
         """
 
     def smallest(self) -> Architecture:
-        """Return a network with as few parameters as one with a convolution can have here."""
-        layers: list[Layer] = [Convolution(1, 1)]
+        """Return a network with as few parameters as one with a convolution can have here.
+
+        The limits are left out of account.
+        """
+        layers: list[Layer] = [Convolution(self.narrowest, 1)]
         side = min(self.input_shape[1:])
         while side > MAX_KERNEL:
             layers.append(MaxPool(2, 2))
@@ -110,6 +118,7 @@ class Space(ABC):
         generator: torch.Generator,
         patience: int = 20_000,
         distinct: bool = False,
+        accept: Callable[[Architecture], bool] | None = None,
     ) -> Sample:
         """Draw until ``count`` architectures are accepted.
 
@@ -118,6 +127,7 @@ class Space(ABC):
             generator: Decides all draws.
             patience: Rejections in a row that are too many.
             distinct: Whether a network that was drawn before is rejected.
+            accept: What a network must meet besides the limits; None for nothing.
 
         Raises:
             BudgetError: ``patience`` draws in a row were rejected.
@@ -132,6 +142,8 @@ class Space(ABC):
                 architecture = self._accepted(generator, repaired)
                 if distinct and architecture in seen:
                     raise RejectedDrawError("drawn before")
+                if accept and not accept(architecture):
+                    raise RejectedDrawError("beyond the budget")
                 seen.add(architecture)
                 result.architectures.append(architecture)
                 result.repaired += repaired

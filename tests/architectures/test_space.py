@@ -15,6 +15,7 @@ from archpress.architectures.building import build
 from archpress.architectures.cost import Cost
 from archpress.architectures.layers import Convolution, DepthwiseConvolution, Linear
 from archpress.architectures.spaces import (
+    BLOCKS,
     MAX_LAYERS,
     MAX_WIDTH,
     SPACES,
@@ -154,13 +155,54 @@ def test_a_distinct_sample_is_the_first_of_each_network_of_the_plain_one() -> No
     assert found.architectures == list(dict.fromkeys(repeats))[:20]
 
 
+@every_space
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_smallest_network_has_one_channel_before_the_classifier(shape: Shape) -> None:
-    network = BlocksSpace(shape, 10).smallest()
-    side = max(1, max(shape[1:]) // min(shape[1:]))
+def test_the_smallest_network_builds_and_has_the_classes(name: str, shape: Shape) -> None:
+    network = make_space(name, shape, 10).smallest()
     assert network.classes == 10
-    assert network.cost.parameters <= shape[0] + 1 + 10 * (2 * side + 1)
-    assert build(network, 0)(torch.zeros(2, *shape)).shape == (2, 10)
+    assert build(network, 0).eval()(torch.zeros(2, *shape)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("global_pool", [True, False])
+@pytest.mark.parametrize("blocks", [BLOCKS, ("separable",), ("inverted",), ("residual",)])
+def test_no_draw_of_blocks_is_smaller_than_the_smallest(
+    blocks: tuple[str, ...], global_pool: bool
+) -> None:
+    space = BlocksSpace((1, 9, 8), 10, Limits(1, 1500), blocks=blocks, global_pool=global_pool)
+    smallest = space.smallest().cost.parameters
+    sizes = [n.cost.parameters for n in space.sample(300, generator(0)).architectures]
+    assert smallest <= min(sizes) <= 2 * smallest
+
+
+def test_the_smallest_network_of_blocks_has_the_least_width_and_can_be_drawn() -> None:
+    """Four channels of a 1 x 1 convolution with BatchNorm, their means, the classifier."""
+    space = BlocksSpace((1, 8, 8), 10, Limits(1, 100))
+    smallest = space.smallest()
+    assert smallest.cost.parameters == 4 * (1 + 1 + 2) + 10 * (4 + 1)
+    sizes = [network.cost.parameters for network in space.sample(100, generator(0)).architectures]
+    assert smallest.cost.parameters == min(sizes)
+    wider = replace(space, min_width=9).smallest()
+    assert wider.cost.parameters == 9 * 4 + 10 * 10
+
+
+def test_the_smallest_network_of_the_paper_has_sixteen_channels() -> None:
+    assert PaperSpace((1, 8, 8), 10).smallest().cost.parameters == 16 * 2 + 10 * 17
+
+
+def test_the_smallest_neighbour_without_an_edit_is_one_channel_wide() -> None:
+    space = make_space("neighbourhood", (3, 8, 8), 10, Limits(1, 2000))
+    smallest = space.smallest()
+    assert {shape[0] for shape in smallest.shapes[1:-1]} == {1}
+    assert len(smallest.layers) == len(space.origin.layers)  # type: ignore[attr-defined]
+
+
+def test_what_a_caller_does_not_accept_is_rejected_as_beyond_the_budget() -> None:
+    space = BlocksSpace((1, 8, 8), 10, Limits(100, 5_000))
+    found = space.sample(20, generator(0), accept=lambda network: network.cost.macs < 50_000)
+    assert max(network.cost.macs for network in found.architectures) < 50_000
+    plain = space.sample(found.drawn, generator(0)).architectures
+    assert [n for n in plain if n.cost.macs < 50_000][:20] == found.architectures
+    assert found.rejected["beyond the budget"] > 0
 
 
 # ------------------------------------------------------------------------------ every space

@@ -21,7 +21,7 @@ from archpress.errors import (
 from archpress.importing.networks import FoundNetwork
 from tests.compression.tasks import tiny_data
 
-SIZE, SMALLEST = 75_626, 22
+SIZE, SMALLEST = 75_626, 66
 
 
 def prepared(architecture: Architecture | None = None, **flags: object) -> CompressionTask:
@@ -55,8 +55,8 @@ def test_the_target_is_the_budget_and_zero_is_none(target: int | str, budget: in
 
 @pytest.mark.parametrize("target", [SMALLEST - 1, 1, "0.01%", "0.0001%"])
 def test_a_target_below_the_smallest_network_is_refused_with_its_size(target: int | str) -> None:
-    """A 1 x 1 convolution of one channel, a global pool and the classifier: 2 + 20."""
-    with pytest.raises(BudgetError, match="below the smallest reachable network, which has 22"):
+    """A 1 x 1 convolution of four channels, BatchNorm, their means, the classifier: 16 + 50."""
+    with pytest.raises(BudgetError, match="below the smallest reachable network, which has 66"):
         prepared(search__target_parameters=target)
 
 
