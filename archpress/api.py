@@ -40,7 +40,8 @@ def compress(
         resume: Continue a run of the same settings in ``out``.
         progress: Called with (stage, units done, units in all).
         **changes: Settings by name with two underscores for the dot of the settings file, such as
-            ``search__target_parameters="10%"`` or ``space__networks=100``.
+            ``search__target_parameters="10%"`` or ``space__networks=100``, and whole tables, such
+            as ``constraints={"macs": 0.05, "file_bytes": 100_000}``.
 
     Raises:
         ArchpressError: One sentence about what to mend.

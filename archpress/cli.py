@@ -19,6 +19,7 @@ from archpress.cli_options import (
     Seed,
     Workers,
     absolute,
+    constraints_of,
     numbers,
     shape_of,
 )
@@ -125,6 +126,14 @@ def compress(
     target_parameters: Annotated[
         str | None, typer.Option(help="Most parameters of the result: a count, or a share as 10%.")
     ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=AMOUNT",
+            help="A bound of the result, any number of times: parameters, macs, activation_bytes "
+            "or file_bytes; a count, or a share as 5% or 0.05.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides all randomness.")] = None,
     workers: Workers = None,
     out_folder: Annotated[
@@ -153,6 +162,7 @@ def compress(
         "data.name": data,
         "data.folder": str(data_folder.resolve()) if data_folder else None,
         "search.target_parameters": target_parameters,
+        "constraints": constraints_of(constraint or []) or None,
         "seed": seed,
         "execution.workers": workers,
     }

@@ -65,3 +65,20 @@ def shape_of(text: str) -> tuple[int, int, int]:
     if min(channels, height, width) < 1:
         raise SettingsError(f"input shape {text!r} has a side below 1")
     return channels, height, width
+
+
+def constraints_of(texts: list[str]) -> dict[str, str]:
+    """Return amounts by metric of texts such as ``macs=5%``.
+
+    Raises:
+        SettingsError: One is not of that form, or a metric is bounded twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, amount = (part.strip() for part in text.partition("="))
+        if not (name and equals and amount):
+            raise SettingsError(f"constraint {text!r} is not METRIC=AMOUNT such as macs=5%")
+        if name in found:
+            raise SettingsError(f"constraint {name!r} is given twice: leave one of them out")
+        found[name] = amount
+    return found

@@ -109,6 +109,15 @@ ARGUMENTS = [
     ("compress {network} --data {data} --target-parameters 200%", "is no compression: the input n"),
     ("compress {network} --data {data} --target-parameters 35", "network, which has 36"),
     ("compress {network} --data {data} --target-parameters 0.001%", "network, which has 36"),
+    ("compress {network} --data {data} --constraint macs=1", "network, which has"),
+    ("compress {network} --data {data} --constraint macs=100%", "is no compression: the input n"),
+    ("compress {network} --data {data} --constraint macs", "is not METRIC=AMOUNT such as macs=5%"),
+    ("compress {network} --data {data} --constraint mac=5%", "did you mean 'macs'"),
+    ("compress {network} --data {data} --constraint macs=few", "constraints.macs is 'few', expect"),
+    (
+        "compress {network} --data {data} --constraint macs=5% --constraint macs=9%",
+        "constraint 'macs' is given twice",
+    ),
     # archives of other runs
     ("compress {network} --settings {settings} --archive absent.sqlite", "no archive absent.sqlit"),
     ("compress {network} --settings {settings} --archive no-archive.sqlite", "not a usable archiv"),

@@ -1,9 +1,8 @@
 """Random search inside the budget: label as many networks as the method may, keep the best."""
 
-from dataclasses import replace
-
 import torch
 
+from archpress.compression.budget import sample_within
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.selection import best
@@ -19,16 +18,8 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     Sizes are stratified as the space stratifies them, over a decade below the budget at least;
     labels, finalists and final training are those of the task.
     """
-    limits = task.space.limits
-    if task.budget.parameters is not None:
-        limits = replace(
-            limits,
-            min_parameters=min(limits.min_parameters, max(1, task.budget.parameters // 10)),
-            max_parameters=task.budget.parameters,
-        )
     generator = torch.Generator().manual_seed(task.seed + SEED_OFFSET)
-    space = replace(task.space, limits=limits)
-    networks = space.sample(task.labels, generator, distinct=True).architectures
+    networks = sample_within(task.space, task.budget, task.labels, generator, task.latency)
     labels = evaluate(
         networks, task.label_recipe, resources.archive, resources.executor,
         on_progress=resources.reporter("random labels"),

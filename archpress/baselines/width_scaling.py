@@ -2,6 +2,7 @@
 
 from archpress.architectures import widths
 from archpress.architectures.architecture import Architecture
+from archpress.compression.budget import Budget, Latency, in_words, value_of
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
@@ -17,33 +18,34 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     Raises:
         BudgetError: There is no budget, or width 1 everywhere exceeds it.
     """
-    if task.budget.parameters is None:
-        raise BudgetError("width scaling needs a parameter budget")
-    network = thinned(task.network, task.budget.parameters)
+    if not task.budget.bounds:
+        raise BudgetError("width scaling needs a budget, of parameters or anything else")
+    network = thinned(task.network, task.budget, task.latency)
     base, compressed = finish(task, [Label(network, 0.0, None, ())], resources)
     return CompressionResult(
         "width_scaling", base, compressed, "uniform thinning", 0, 0, resources.folder
     )
 
 
-def thinned(network: Architecture, parameters: int) -> Architecture:
-    """Return the network scaled by the largest factor at which it has at most ``parameters``.
+def thinned(network: Architecture, budget: Budget, latency: Latency | None = None) -> Architecture:
+    """Return the network scaled by the largest factor at which it is within the budget.
 
     Raises:
-        BudgetError: Even width 1 everywhere has more.
+        BudgetError: Even width 1 everywhere is not.
     """
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if scaled(network, middle).cost.parameters <= parameters:
+        if budget.allows(scaled(network, middle), latency):
             low = middle
         else:
             high = middle
     result = scaled(network, low)
-    if result.cost.parameters > parameters:
+    if not budget.allows(result, latency):
+        has = {metric: value_of(result, metric, latency) for metric in budget.bounds}
         raise BudgetError(
-            f"thinned to width 1 the network has {result.cost.parameters:,} parameters, "
-            f"more than the budget of {parameters:,}"
+            f"thinned to width 1 the network has {in_words(has)}, "
+            f"more than the budget of {in_words(budget.bounds)}"
         )
     return result
 

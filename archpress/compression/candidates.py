@@ -145,7 +145,7 @@ def _refusal(architecture: Architecture, task: CompressionTask) -> str:
         return "the input network itself"
     if not any(isinstance(layer, Convolution) for layer in architecture.layers):
         return "no convolution"
-    if not task.budget.allows(architecture.cost):
+    if not task.affords(architecture):
         return "beyond the budget"
     limits = task.space.limits
     too_large = architecture.cost.parameters > limits.max_parameters

@@ -3,20 +3,23 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 import torch
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.spaces import Limits, Sample
+from archpress.architectures.spaces import Limits
+from archpress.compression.budget import Budget
 from archpress.compression.candidates import Candidate, Candidates, decode_path, rank
 from archpress.compression.descent import descend, mean_distance
 from archpress.compression.finishing import finish
 from archpress.compression.objective import Objective
+from archpress.compression.population import draw_population, sampling_record
 from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.selection import best
 from archpress.compression.settings import RunSettings
-from archpress.compression.task import Budget, CompressionTask, Resources, trainable
+from archpress.compression.task import CompressionTask, Resources, trainable
 from archpress.embedding.diagnostics import diagnose
 from archpress.embedding.fitting import (
     CHECKPOINT,
@@ -103,12 +106,11 @@ class Pipeline:
             lines = path.read_text().splitlines()
             return [Architecture.from_json(json.loads(line)) for line in lines]
         generator = torch.Generator().manual_seed(self.settings.seed)
-        sample = self.task.space.sample(self.settings.space.networks, generator, distinct=True)
+        count = self.settings.space.networks
+        networks, sample = draw_population(self.task, count, generator)
         self.folder.write_json("sampling.json", sampling_record(sample))
-        self.folder.write_json_lines(
-            "architectures.jsonl", [a.to_json() for a in sample.architectures]
-        )
-        return sample.architectures
+        self.folder.write_json_lines("architectures.jsonl", [a.to_json() for a in networks])
+        return networks
 
     def check_given_weights(self) -> None:
         """Refuse weights of the input network that a short training of it clearly surpasses.
@@ -181,7 +183,7 @@ class Pipeline:
     def _descend(self, embedding: Embedding, search: Search, number: int) -> Candidates:
         table = self.settings.search
         objective = Objective(
-            embedding, table.target_accuracy, self.task.budget.parameters or 0,
+            embedding, table.target_accuracy, self._target(search),
             table.parameter_weight,
         )  # fmt: skip
         starts = self._starts(search)
@@ -196,6 +198,18 @@ class Pipeline:
         search.path += [(number, candidate) for candidate in path]
         search.refused.append(dict(candidates.refused))
         return candidates
+
+    def _target(self, search: Search) -> int:
+        """Return p_0: the bound of parameters, or what usually goes with the other bounds.
+
+        That is the median size of labelled networks within them; 0 without any.
+        """
+        budget = self.task.budget
+        if budget.parameters is not None or not budget.bounds:
+            return budget.parameters or 0
+        within = best(search.labelled.values(), self.task, len(search.labelled))
+        sizes = [label.architecture.cost.parameters for label in within]
+        return int(median(sizes)) if sizes else 0
 
     def _starts(self, search: Search) -> list[Architecture]:
         """Return the input network, where the embedding takes it, and the best labelled ones.
@@ -271,16 +285,6 @@ def examples(labels: Iterable[Label]) -> list[Example]:
         for label in labels
         if label.accuracy is not None and not why_inexpressible(label.architecture)
     ]
-
-
-def sampling_record(sample: Sample) -> dict[str, object]:
-    """Return how many draws a sample took, and why the others were rejected."""
-    return {
-        "accepted": len(sample.architectures),
-        "drawn": sample.drawn,
-        "rejected": dict(sample.rejected),
-        "repaired": dict(sample.repaired),
-    }
 
 
 def _origin(search: Search, chosen: Architecture) -> str:

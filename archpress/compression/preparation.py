@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +16,11 @@ from archpress.architectures.spaces import (
     PaperSpace,
     Space,
 )
+from archpress.compression.budget import Budget
+from archpress.compression.constraints import bounds_of
+from archpress.compression.reachable import check_budget
 from archpress.compression.settings import RunSettings, read_amount
-from archpress.compression.task import Budget, CompressionTask, TrainedNetwork
+from archpress.compression.task import CompressionTask, TrainedNetwork
 from archpress.datasets.dataset import DataSet, load
 from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError, UnknownNetworkError
@@ -58,6 +62,20 @@ def make_space(settings: RunSettings, network: Architecture) -> Space:
     if table.name == "neighbourhood":
         return NeighbourhoodSpace(shape, classes, limits, origin=network)
     return BlocksSpace(shape, classes, limits, blocks=table.blocks, global_pool=table.global_pool)
+
+
+def make_budget(settings: RunSettings, network: Architecture) -> Budget:
+    """Return the budget: every constraint, and the target of the search as one of them.
+
+    Raises:
+        SettingsError: An amount is neither a number nor a share.
+    """
+    written = settings.search.target_parameters
+    target = read_amount(written, network.cost.parameters, "search.target_parameters")
+    bounds: dict[str, Any] = bounds_of(settings.constraints, network)
+    if str(written).strip() not in ("0", "0%"):
+        bounds["parameters"] = min(target, bounds.get("parameters", target))
+    return Budget(**bounds, weight=settings.search.parameter_weight)
 
 
 def find_input_network(settings: RunSettings, data: DataSet) -> FoundNetwork:
@@ -142,10 +160,6 @@ def prepare(
             f"the network takes {network.input_shape} images and {network.classes} classes, "
             f"the data has {data.input_shape} and {data.classes}"
         )
-    target = read_amount(
-        settings.search.target_parameters, network.cost.parameters, "search.target_parameters"
-    )
-    wants_budget = str(settings.search.target_parameters).strip() not in ("0", "0%")
     count = len(data.train)
     label, final = settings.label.resolve(count), settings.final.resolve(count)
     trained, why = trained_weights(settings, data, found)
@@ -153,7 +167,7 @@ def prepare(
         network=network,
         data=data,
         space=make_space(settings, network),
-        budget=Budget(target if wants_budget else None, settings.search.parameter_weight),
+        budget=make_budget(settings, network),
         label_recipe=label,
         labels=settings.space.networks + settings.search.candidates * settings.search.rounds,
         final_recipe=final,
@@ -162,5 +176,5 @@ def prepare(
         trained=trained,
         notes=(*found.notes, *filter(None, (why, _search_note(network)))),
     )
-    task.check()
+    check_budget(task)
     return task

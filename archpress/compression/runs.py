@@ -23,7 +23,7 @@ from archpress.compression.run_folder import (
     seconds_by_stage,
 )
 from archpress.compression.settings import RunSettings
-from archpress.compression.task import Budget, CompressionTask, Progress, Resources, silent
+from archpress.compression.task import CompressionTask, Progress, Resources, silent
 from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
 from archpress.errors import ExportError, RunFolderError
@@ -110,7 +110,7 @@ def rival_in(
 
     The network is the one kept in the folder; no code that the folder names is run.
 
-    Where the run had no parameter budget the rival gets the size of the run's result.
+    Where the run had no budget the rival gets the size of the run's result.
 
     Raises:
         RunFolderError: The folder holds no finished run.
@@ -118,8 +118,8 @@ def rival_in(
     settings = read_settings(path)
     record = _finished(path)
     task = prepare(settings, data or load_data(settings), kept_network(path))
-    if task.budget.parameters is None:
-        task = replace(task, budget=Budget(record["parameters"], task.budget.weight))
+    if not task.budget.bounds:
+        task = replace(task, budget=replace(task.budget, parameters=record["parameters"]))
     with _opened(path, settings, True, task, progress) as (folder, resources):
         with folder.timed(name):
             result = method(task, resources)

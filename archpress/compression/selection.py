@@ -13,7 +13,7 @@ def merit(label: Label, task: CompressionTask) -> float:
     section 4.4 on measured values, ``-(|a - 1| + lambda p / p_input)``.
     """
     accuracy = -1.0 if label.accuracy is None else label.accuracy
-    if task.budget.parameters is not None:
+    if task.budget.bounds:
         return accuracy
     share = label.architecture.cost.parameters / task.network.cost.parameters
     return accuracy - 1 - task.budget.weight * share
@@ -30,7 +30,7 @@ def best(labels: Iterable[Label], task: CompressionTask, count: int) -> list[Lab
         for label in distinct.values()
         if label.accuracy is not None
         and label.architecture != task.network
-        and task.budget.allows(label.architecture.cost)
+        and task.affords(label.architecture)
     ]
     usable.sort(
         key=lambda label: (

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archpress.architectures.spaces import BLOCKS
+from archpress.compression.constraints import ConstraintSettings
 from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.training.precision import PrecisionChoice
@@ -121,7 +122,8 @@ class SearchSettings(_Table):
 
     Attributes:
         target_parameters: p_0, the parameter budget; a count or a share of the input network. The
-            result's exact count never exceeds it. ``0`` sets no budget (the paper's p_0 = 0).
+            result's exact count never exceeds it. ``0`` sets no bound (the paper's p_0 = 0). A
+            profile's does not count where constraints are given.
         target_accuracy: a_0.
         parameter_weight: lambda of L_c.
         steps: Gradient steps.
@@ -175,6 +177,7 @@ class RunSettings(_Table):
     label: RecipeSettings = RecipeSettings(recipe=DEFAULT_RECIPE)
     embedding: EmbeddingSettings = EmbeddingSettings()
     search: SearchSettings = SearchSettings()
+    constraints: ConstraintSettings = ConstraintSettings()
     final: FinalSettings = FinalSettings(recipe="final-short")
     execution: ExecutionSettings = ExecutionSettings()
 
@@ -232,16 +235,17 @@ def load_settings(
     if profile not in PROFILES:
         raise SettingsError(f"unknown profile {profile!r}{nearest(profile, PROFILES)}")
     text = resources.files("archpress.compression").joinpath(f"profiles/{profile}.toml").read_text()
-    values = tomllib.loads(text)
-    if file is not None:
-        _merge(values, _read_toml(file))
+    values, changes = tomllib.loads(text), {} if file is None else _read_toml(file)
     for name, value in (flags or {}).items():
         if value is not None:
             *tables, key = name.split(".")
             nested: dict[str, Any] = {key: value}
             for table in reversed(tables):
                 nested = {table: nested}
-            _merge(values, nested)
+            _merge(changes, nested)
+    if changes.get("constraints"):
+        _merge(values, {"search": {"target_parameters": 0}})  # the profile's is nobody's wish
+    _merge(values, changes)
     return parse_settings(values, str(file) if file else f"profile {profile}")
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.cost import Cost
 from archpress.architectures.spaces import MAX_LAYERS, Limits, Space
+from archpress.compression.budget import Budget, Latency
 from archpress.datasets.dataset import DataSet
-from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
 from archpress.training.recipe import TrainingRecipe
@@ -44,24 +43,6 @@ class Resources:
     def reporter(self, stage: str) -> Callable[[int, int], None]:
         """Return a callable of (done, total) for one stage."""
         return lambda done, total: self.progress(stage, done, total)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What the result may cost, by exact count.
-
-    Attributes:
-        parameters: At most so many; None for no bound.
-        weight: lambda, what a network as large as the input costs in accuracy where there is no
-            bound.
-    """
-
-    parameters: int | None
-    weight: float = 1.0
-
-    def allows(self, cost: Cost) -> bool:
-        """Return whether ``cost`` is within the budget."""
-        return self.parameters is None or cost.parameters <= self.parameters
 
 
 @dataclass(frozen=True)
@@ -103,6 +84,7 @@ class CompressionTask:
         seed: Decides all randomness of a method.
         trained: The input network's own weights; None where it is to be trained.
         notes: What was found about the input network, in words.
+        latency: Tells milliseconds of a network, where the budget bounds them.
     """
 
     network: Architecture
@@ -116,27 +98,11 @@ class CompressionTask:
     seed: int
     trained: TrainedNetwork | None = None
     notes: tuple[str, ...] = ()
+    latency: Latency | None = None
 
-    def check(self) -> None:
-        """Refuse a budget that nothing, or the input network itself, meets.
-
-        Raises:
-            BudgetError: With the smallest reachable size, or the input network's.
-        """
-        if self.budget.parameters is None:
-            return
-        smallest = self.space.smallest().cost.parameters
-        if self.budget.parameters < smallest:
-            raise BudgetError(
-                f"the target of {self.budget.parameters:,} parameters is below the smallest "
-                f"reachable network, which has {smallest:,}"
-            )
-        size = self.network.cost.parameters
-        if self.budget.parameters >= size:
-            raise BudgetError(
-                f"the target of {self.budget.parameters:,} parameters is no compression: "
-                f"the input network has {size:,}"
-            )
+    def affords(self, network: Architecture) -> bool:
+        """Return whether a network is within the budget; its latency is the predicted one."""
+        return self.budget.allows(network, self.latency)
 
 
 def trainable(limits: Limits, network: Architecture) -> bool:

@@ -8,8 +8,9 @@ import pytest
 
 from archpress.architectures.architecture import Architecture
 from archpress.baselines import NAMES, find_baseline, random_search
+from archpress.compression.budget import Budget
 from archpress.compression.result import CompressionResult
-from archpress.compression.task import Budget, CompressionTask, Resources
+from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import SettingsError
 from archpress.evaluation.archive import Archive
 from tests.compression.tasks import Scripted, make_task
@@ -73,6 +74,17 @@ def test_a_budget_below_the_smallest_sample_widens_the_space_downward(tmp_path: 
     result, executor = searched(task, tmp_path)
     assert all(n.cost.parameters <= 650 for n in labelled_by(executor, task))
     assert result.architecture.cost.parameters <= 650
+
+
+def test_every_bound_holds_for_every_network_that_is_labelled(tmp_path: Path) -> None:
+    budget = Budget(macs=100_000, activation_bytes=4_096, file_bytes=20_000)
+    task = make_task(budget=budget)
+    result, executor = searched(task, tmp_path)
+    networks = labelled_by(executor, task)
+    assert len(networks) == task.labels
+    assert all(budget.allows(network) for network in networks)
+    assert budget.allows(result.architecture)
+    assert max(network.cost.parameters for network in networks) > 1_000
 
 
 def test_without_a_budget_the_space_is_the_limit(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from archpress.architectures.layers import (
 )
 from archpress.architectures.references import conv7, digits_cnn
 from archpress.baselines.width_scaling import compress, scaled, thinned
-from archpress.compression.task import Budget, Resources
+from archpress.compression.budget import Budget
+from archpress.compression.task import Resources
 from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
 from tests.compression.tasks import Scripted, make_task
@@ -81,7 +82,7 @@ def test_the_thinned_network_is_the_widest_within_the_budget(
     network: Architecture, share: float
 ) -> None:
     budget = int(share * network.cost.parameters)
-    thin = thinned(network, budget)
+    thin = thinned(network, Budget(budget))
     assert thin.cost.parameters <= budget
     wider = one_step_wider(network, thin)
     assert widths(wider) != widths(thin)
@@ -109,15 +110,32 @@ def test_skips_depthwise_convolutions_and_the_head_follow_the_widths() -> None:
 
 def test_a_budget_met_exactly_is_met() -> None:
     target = scaled(digits_cnn(), 0.5)
-    assert thinned(digits_cnn(), target.cost.parameters) == target
-    assert thinned(digits_cnn(), target.cost.parameters - 1) != target
+    assert thinned(digits_cnn(), Budget(target.cost.parameters)) == target
+    assert thinned(digits_cnn(), Budget(target.cost.parameters - 1)) != target
 
 
 def test_a_budget_below_width_1_is_refused_with_its_size() -> None:
     narrowest = scaled(digits_cnn(), 0.0).cost.parameters
-    assert thinned(digits_cnn(), narrowest).cost.parameters == narrowest
+    assert thinned(digits_cnn(), Budget(narrowest)).cost.parameters == narrowest
     with pytest.raises(BudgetError, match=f"thinned to width 1 the network has {narrowest} par"):
-        thinned(digits_cnn(), narrowest - 1)
+        thinned(digits_cnn(), Budget(narrowest - 1))
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [Budget(macs=100_000), Budget(file_bytes=60_000), Budget(20_000, macs=10**9, file_bytes=10**9)],
+)
+def test_any_bound_decides_how_thin(budget: Budget) -> None:
+    thin = thinned(digits_cnn(), budget)
+    assert budget.allows(thin)
+    assert not budget.allows(one_step_wider(digits_cnn(), thin))
+
+
+def test_every_bound_that_width_1_exceeds_is_named() -> None:
+    with pytest.raises(
+        BudgetError, match=r"has [0-9,]+ parameters and [0-9,]+ MACs, more than the"
+    ):
+        thinned(digits_cnn(), Budget(3, macs=5))
 
 
 def test_it_labels_nothing_and_trains_the_two_networks_by_the_final_recipe(tmp_path: Path) -> None:
@@ -127,7 +145,7 @@ def test_it_labels_nothing_and_trains_the_two_networks_by_the_final_recipe(tmp_p
         result = compress(task, Resources(archive, executor, tmp_path))
     assert (result.method, result.labels, result.label_epochs) == ("width_scaling", 0, 0)
     assert result.base.architecture == task.network
-    assert result.architecture == thinned(task.network, 7_562)
+    assert result.architecture == thinned(task.network, task.budget)
     assert {job.recipe for job in executor.jobs} == {task.final_recipe}
     trained = Counter(job.architecture for job in executor.jobs)
     assert trained == {task.network: 2, result.architecture: 2}
@@ -136,5 +154,8 @@ def test_it_labels_nothing_and_trains_the_two_networks_by_the_final_recipe(tmp_p
 
 def test_without_a_budget_it_refuses(tmp_path: Path) -> None:
     task = make_task(budget=Budget(None))
-    with Archive(tmp_path / "a.sqlite") as archive, pytest.raises(BudgetError, match="needs a par"):
+    with (
+        Archive(tmp_path / "a.sqlite") as archive,
+        pytest.raises(BudgetError, match="needs a budget"),
+    ):
         compress(task, Resources(archive, Scripted(task.data), tmp_path))

@@ -13,7 +13,8 @@ from archpress.architectures.building import build
 from archpress.architectures.layers import BatchNorm, Convolution, Linear, ReLU
 from archpress.architectures.references import digits_cnn
 from archpress.architectures.spaces import BlocksSpace, Limits
-from archpress.compression.task import Budget, CompressionTask
+from archpress.compression.budget import Budget
+from archpress.compression.task import CompressionTask
 from archpress.datasets.dataset import DataSet, Split, from_tensors
 from archpress.evaluation.executors import Executor
 from archpress.evaluation.record import Evaluation, Job, Label

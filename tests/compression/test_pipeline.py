@@ -9,8 +9,10 @@ import pytest
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Linear, ReLU
 from archpress.architectures.spaces import Sample
+from archpress.compression.budget import Budget
 from archpress.compression.candidates import Candidate, Candidates
-from archpress.compression.pipeline import Pipeline, Search, examples, sampling_record
+from archpress.compression.pipeline import Pipeline, Search, examples
+from archpress.compression.population import sampling_record
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import RunSettings, load_settings
 from archpress.compression.task import CompressionTask, Resources
@@ -112,3 +114,30 @@ def test_a_sample_is_recorded_with_what_it_took() -> None:
 def test_what_could_not_be_trained_teaches_nothing_and_a_zero_does() -> None:
     found = examples([label_of(network_of(2), None), label_of(network_of(3), 0.0)])
     assert [(e.architecture, e.accuracy) for e in found] == [(network_of(3), 0.0)]
+
+
+def test_half_of_the_population_is_within_bounds_that_the_space_does_not_stratify(
+    archive: Archive,
+) -> None:
+    budget = Budget(macs=40_000, activation_bytes=3_000)
+    stage = pipeline(archive, make_task(budget=budget))
+    networks = stage.sample()
+    assert [budget.allows(network) for network in networks[:5]] == [True] * 5
+    assert len(set(networks)) == 10
+    assert stage.sample() == networks
+
+
+def test_the_descent_aims_at_the_size_of_what_is_within_the_other_bounds(archive: Archive) -> None:
+    labels = [label_of(network_of(width), 0.5) for width in (2, 3, 4, 11)]
+    search = Search({label.architecture.digest: label for label in labels})
+    macs = network_of(4).cost.macs
+    stage = pipeline(archive)
+    for budget, target in (
+        (Budget(7_562), 7_562),
+        (Budget(), 0),
+        (Budget(macs=macs), network_of(3).cost.parameters),
+        (Budget(5_000, macs=macs), 5_000),
+        (Budget(macs=1), 0),
+    ):
+        stage.task = make_task(budget=budget)
+        assert stage._target(search) == target

@@ -8,9 +8,10 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution, Linear, ReLU
 from archpress.architectures.references import digits_cnn
 from archpress.architectures.spaces import BlocksSpace, Limits, PaperSpace
+from archpress.compression.budget import Budget
 from archpress.compression.preparation import load_data, prepare
 from archpress.compression.settings import load_settings
-from archpress.compression.task import Budget, CompressionTask
+from archpress.compression.task import CompressionTask
 from archpress.errors import (
     ArchpressError,
     BudgetError,
@@ -56,7 +57,7 @@ def test_the_target_is_the_budget_and_zero_is_none(target: int | str, budget: in
 @pytest.mark.parametrize("target", [SMALLEST - 1, 1, "0.01%", "0.0001%"])
 def test_a_target_below_the_smallest_network_is_refused_with_its_size(target: int | str) -> None:
     """A 1 x 1 convolution of four channels, BatchNorm, their means, the classifier: 16 + 50."""
-    with pytest.raises(BudgetError, match="below the smallest reachable network, which has 66"):
+    with pytest.raises(BudgetError, match="below the smallest reachable network, which has 66 "):
         prepared(search__target_parameters=target)
 
 

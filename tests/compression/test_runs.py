@@ -14,9 +14,12 @@ from torch import Tensor
 
 import archpress
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.file_size import weights_file_bytes
 from archpress.architectures.layers import Convolution, Linear, Tanh
+from archpress.architectures.references import digits_cnn
 from archpress.baselines import NAMES, find_baseline
 from archpress.compression import runs
+from archpress.compression.budget import Budget
 from archpress.compression.preparation import load_data, prepare
 from archpress.compression.result import CompressionResult
 from archpress.compression.run_folder import RunFolder, read_json_lines
@@ -408,6 +411,26 @@ def test_a_rival_needs_a_finished_run(name: str, copied: Run, tmp_path: Path) ->
     (copied.path / "results" / "archpress.json").unlink()
     with pytest.raises(RunFolderError, match="is not finished: continue it first"):
         rival_in(copied.path, name, method)
+
+
+# ------------------------------------------------------------------ constraints
+
+
+def test_a_run_keeps_to_every_constraint_and_so_do_its_rivals(
+    tmp_path: Path, here: Executors
+) -> None:
+    constraints = {"macs": "10%", "file_bytes": 60_000}
+    flags = {**TINY, "constraints": constraints}
+    del flags["search.target_parameters"]
+    settings = load_settings("demo", flags=flags)
+    budget = Budget(macs=digits_cnn().cost.macs // 10, file_bytes=60_000)
+    results = [compress_in(tmp_path / "run", settings)]
+    results += [rival_in(tmp_path / "run", name, find_baseline(name)) for name in NAMES]
+    assert all(budget.allows(result.architecture) for result in results)
+    written = tmp_path / "run" / "compressed" / "weights.safetensors"
+    assert written.stat().st_size == weights_file_bytes(results[0].architecture) <= 60_000
+    again = compress_in(tmp_path / "run", settings, resume=True)
+    assert again.architecture == results[0].architecture
 
 
 # ------------------------------------------------------------------ rivals

@@ -4,8 +4,9 @@ import pytest
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution, Linear, Sigmoid
+from archpress.compression.budget import Budget
 from archpress.compression.selection import best, merit
-from archpress.compression.task import Budget, CompressionTask
+from archpress.compression.task import CompressionTask
 from tests.compression.tasks import label_of, make_task, network_of
 
 SMALL, MIDDLE, LARGE, TOO_LARGE = (network_of(width) for width in (2, 6, 11, 12))
@@ -71,3 +72,16 @@ def test_failures_and_the_input_network_are_left_out() -> None:
 def test_a_network_labelled_twice_counts_once() -> None:
     labels = [label_of(SMALL, 0.5), label_of(MIDDLE, 0.4), label_of(network_of(2), 0.5)]
     assert [label.architecture for label in best(labels, make_task(), 2)] == [SMALL, MIDDLE]
+
+
+@pytest.mark.parametrize("metric", ["macs", "activation_bytes"])
+def test_any_bound_leaves_out_what_exceeds_it_by_one(metric: str) -> None:
+    labels = [label_of(SMALL, 0.5), label_of(MIDDLE, 0.9)]
+    bound = getattr(MIDDLE.cost, metric)
+    at, below = (make_task(budget=Budget(**{metric: b})) for b in (bound, bound - 1))
+    assert [label.architecture for label in best(labels, at, 2)] == [MIDDLE, SMALL]
+    assert [label.architecture for label in best(labels, below, 2)] == [SMALL]
+
+
+def test_within_any_bound_merit_is_the_accuracy() -> None:
+    assert merit(label_of(SMALL, 0.7), make_task(budget=Budget(macs=10**6))) == 0.7

@@ -251,3 +251,29 @@ def test_recipes_are_changed_by_name() -> None:
     assert (recipe.epochs, recipe.seeds, recipe.images, recipe.batch_size) == (3, 2, 50, 32)
     assert unchanged.epochs == 20
     assert math.isclose(recipe.learning_rate, 0.004)
+
+
+# ------------------------------------------------------------------ constraints
+
+
+def test_constraints_replace_the_target_of_the_profile(write: Callable[[str], Path]) -> None:
+    assert load_settings("cpu").search.target_parameters == "10%"
+    for settings in (
+        load_settings("cpu", flags={"constraints": {"macs": 0.05}}),
+        load_settings("cpu", flags={"constraints.macs": 0.05}),
+        load_settings("cpu", write("[constraints]\nmacs = 0.05")),
+    ):
+        assert settings.search.target_parameters == 0
+        assert settings.constraints.given == {"macs": 0.05}
+
+
+def test_a_target_that_is_asked_for_stands_beside_constraints(write: Callable[[str], Path]) -> None:
+    file = write('[search]\ntarget_parameters = "20%"')
+    settings = load_settings("cpu", file, {"constraints": {"macs": "5%", "file_bytes": 100_000}})
+    assert settings.search.target_parameters == "20%"
+    assert settings.constraints.given == {"macs": "5%", "file_bytes": 100_000}
+
+
+def test_an_unknown_constraint_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"'constraints.mac'; did you mean 'macs'"):
+        load_settings("cpu", flags={"constraints": {"mac": 5}})
