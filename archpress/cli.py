@@ -23,6 +23,7 @@ from archpress.cli_options import (
     numbers,
     shape_of,
 )
+from archpress.cli_profile import profile
 from archpress.errors import ArchpressError, SettingsError
 
 INTERRUPTED = 130
@@ -289,6 +290,7 @@ def sample(
 
 
 app.command()(evaluate)
+app.command()(profile)
 
 
 @app.command()

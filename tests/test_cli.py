@@ -21,9 +21,13 @@ import typer
 import archpress as package
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
+from archpress.architectures.file_size import weights_file_bytes
+from archpress.architectures.layers import Convolution, Linear
+from archpress.architectures.references import conv7
 from archpress.cli import app
 from archpress.embedding.model import Embedding
 from archpress.evaluation.archive import Archive
+from archpress.files import write_json
 from tests.tiny_runs import (
     LABELLED,
     ROOT,
@@ -240,6 +244,42 @@ def test_inspect_reads_what_compress_wrote(finished_run: FinishedRun) -> None:
     done = archpress("inspect", finished_run.folder / "compressed" / "architecture.json")
     assert (done.exit_code, done.stderr) == (0, "")
     assert f"{result['parameters']:,} parameters, {result['macs']:,} MACs" in plain(done.stdout)
+
+
+# ------------------------------------------------------------------ profile
+
+
+def row_of_profile(said: str, metric: str) -> list[str]:
+    (line,) = [line for line in said.splitlines() if line.startswith(metric)]
+    return plain(line).split()[1:]
+
+
+def test_profile_says_by_every_metric_what_can_be_reached_and_what_shares_mean() -> None:
+    done = archpress("profile", "conv7", columns=80)
+    assert (done.exit_code, done.stderr) == (0, "")
+    shares = ["354,229", "70,845", "35,422"]
+    assert row_of_profile(done.stdout, "parameters") == ["708,458", "66", *shares]
+    assert row_of_profile(done.stdout, "macs")[0] == f"{conv7().cost.macs:,}"
+    cost = conv7().cost
+    held = row_of_profile(done.stdout, "activation_bytes")
+    assert held[0] == f"{cost.activation_bytes:,}"
+    assert held[2] == f"{cost.activation_bytes // 2:,}"
+    size = row_of_profile(done.stdout, "file_bytes")
+    whole = weights_file_bytes(conv7())
+    assert [size[0], size[-1]] == [f"{whole:,}", f"{whole // 20:,}"]
+    assert all(int(row[1].replace(",", "")) > 0 for row in (held, size))
+
+
+def test_profile_takes_shape_and_classes_from_data_and_shows_what_is_out_of_reach(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    done = archpress("profile", finished_run.network, "--data", finished_run.data)
+    own = Architecture.load(finished_run.network).cost.parameters
+    assert row_of_profile(done.stdout, "parameters")[:2] == [f"{own:,}", "36"]
+    small = Architecture((1, 8, 8), (Convolution(4, 3), Linear(4)))  # of 620 parameters
+    write_json(tmp_path / "small.json", small.to_json())
+    said = archpress("profile", tmp_path / "small.json", "--data", finished_run.data).stdout
+    assert row_of_profile(said, "parameters") == ["620", "36", "310", "62", "no"]
 
 
 # ------------------------------------------------------------------ help

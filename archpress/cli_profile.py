@@ -1,0 +1,66 @@
+"""``archpress profile``: what is reachable, before compute is spent."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from archpress.cli_options import DataFolder, InputShape, Network, shape_of
+
+if TYPE_CHECKING:
+    from archpress.architectures.architecture import Architecture
+    from archpress.compression.settings import RunSettings
+
+out = Console()
+
+
+def profile(
+    network: Network,
+    data: Annotated[
+        str | None,
+        typer.Option(help="The data set that says shape and classes; also the path of one."),
+    ] = None,
+    data_folder: DataFolder = None,
+    input_shape: InputShape = None,
+    classes: Annotated[int, typer.Option(min=2, help="Outputs of a reference.")] = 10,
+    profile: Annotated[
+        str, typer.Option(help="Settings whose search space is looked at: cpu, demo or paper.")
+    ] = "cpu",
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file with settings over the profile's.")
+    ] = None,
+) -> None:
+    """Print what NETWORK costs by each metric that can be bounded, and what is reachable."""
+    from archpress.compression.preparation import make_space
+    from archpress.compression.reachable import reach
+    from archpress.compression.settings import load_settings
+    from archpress.reporting.profiling import profile_table
+
+    flags = {
+        "network": network,
+        "data.name": data,
+        "data.folder": str(data_folder.resolve()) if data_folder else None,
+    }
+    chosen = load_settings(profile, settings, flags)
+    shape = shape_of(input_shape) if input_shape else None
+    found = _found(chosen, shape, classes, data is not None)
+    space = make_space(chosen, found)
+    out.print(profile_table(network, reach(found, space)))
+    out.print(
+        "smallest: the least that was found in the search space; no: less than that.\n"
+        "Ask for it by, say, archpress compress NETWORK --constraint macs=10%.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _found(
+    settings: "RunSettings", shape: tuple[int, int, int] | None, classes: int, of_data: bool
+) -> "Architecture":
+    from archpress.compression.preparation import find_input_network, load_data
+    from archpress.importing.networks import read_network
+
+    if of_data:
+        return find_input_network(settings, load_data(settings)).architecture
+    return read_network(settings.network, shape, classes).architecture
