@@ -17,6 +17,8 @@ from archpress.importing.networks import FoundNetwork, of_module
 
 load_data = load
 
+ALIASES = {"max_accuracy_drop": "constraints.max_accuracy_drop"}
+
 
 def compress(
     network: str | Path | Architecture | nn.Module,
@@ -41,7 +43,8 @@ def compress(
         progress: Called with (stage, units done, units in all).
         **changes: Settings by name with two underscores for the dot of the settings file, such as
             ``search__target_parameters="10%"`` or ``space__networks=100``, and whole tables, such
-            as ``constraints={"macs": 0.05, "file_bytes": 100_000}``.
+            as ``constraints={"macs": 0.05, "file_bytes": 100_000}``; ``max_accuracy_drop=0.005``
+            asks for the smallest network within half a point of the input network.
 
     Raises:
         ArchpressError: One sentence about what to mend.
@@ -50,7 +53,7 @@ def compress(
         >>> result = compress("digits-cnn", "digits", out="runs/digits", profile="demo")
         >>> result.compression, result.model  # doctest: +SKIP
     """
-    flags = {name.replace("__", "."): value for name, value in changes.items()}
+    flags = {ALIASES.get(name, name.replace("__", ".")): value for name, value in changes.items()}
     given = data if isinstance(data, DataSet) else None
     flags["data.name"] = f"{given.name} {given.digest}" if given else str(data)
     if not isinstance(network, Architecture | nn.Module):

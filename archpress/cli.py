@@ -132,7 +132,8 @@ def compress(
         typer.Option(
             metavar="METRIC=AMOUNT",
             help="A bound of the result, any number of times: parameters, macs, activation_bytes "
-            "or file_bytes; a count, or a share as 5% or 0.05.",
+            "or file_bytes: a count, or a share as 5% or 0.05; max_accuracy_drop=0.005 asks for "
+            "the smallest within half a point.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides all randomness.")] = None,

@@ -1,6 +1,6 @@
-"""``[constraints]``: bounds of what the result may cost, as a user writes them."""
+"""``[constraints]``: bounds of what the result may cost and lose, as a user writes them."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import LATENCY, METRICS, Latency, value_of
@@ -19,6 +19,8 @@ class ConstraintSettings(BaseModel):
         macs: Multiply-accumulates of one image.
         activation_bytes: Peak activation memory of one image, float32.
         file_bytes: Size of ``weights.safetensors``, float32.
+        max_accuracy_drop: The result is the smallest network found whose validation accuracy is at
+            most so far below the input network's, both after the final training; in [0, 1).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -27,6 +29,7 @@ class ConstraintSettings(BaseModel):
     macs: Bound | None = None
     activation_bytes: Bound | None = None
     file_bytes: Bound | None = None
+    max_accuracy_drop: float | None = Field(default=None, ge=0, lt=1)
 
     @property
     def given(self) -> dict[str, Bound]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
-from archpress.compression.selection import best
+from archpress.compression.selection import choose
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
 from archpress.evaluation.record import Label
@@ -68,7 +68,8 @@ def finish(
     """Train input network and finalists by the final recipe; return (input, chosen), tested.
 
     An input network that came with weights is tested as it is. The finalist with the best mean
-    validation accuracy over seeds (by `selection.best`) is chosen; no other one is ever tested.
+    validation accuracy over seeds is chosen, or the smallest within the accuracy drop that the task
+    allows (`selection.choose`); no other one is ever tested.
 
     Args:
         task: Gives network, final recipe, seeds and data.
@@ -76,7 +77,7 @@ def finish(
         resources: Archive, executor and run folder.
 
     Raises:
-        BudgetError: There is no finalist.
+        BudgetError: There is no finalist, or none within the accuracy drop.
     """
     if not finalists:
         raise BudgetError(
@@ -87,14 +88,13 @@ def finish(
     if task.trained is None:
         networks.append(task.network)
     trained = train_finally(networks, task, resources)
-    chosen = best(trained, task, 1)
-    if not chosen:
-        raise ArchpressError("no finalist could be trained by the final recipe; see the archive")
+    own = trained[-1].accuracy if task.trained is None else task.trained.validation_accuracy
+    chosen = choose(trained, task, own)
     if task.trained is None:
         base = read_test(trained[-1], task, resources)
     else:
         base = read_test_of_given(task.trained, task, resources)
-    return base, read_test(chosen[0], task, resources)
+    return base, read_test(chosen, task, resources)
 
 
 def train_finally(

@@ -17,7 +17,7 @@ from archpress.compression.objective import Objective
 from archpress.compression.population import draw_population, sampling_record
 from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.run_folder import RunFolder
-from archpress.compression.selection import best
+from archpress.compression.selection import best, to_train_finally
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import CompressionTask, Resources, trainable
 from archpress.embedding.diagnostics import diagnose
@@ -250,7 +250,8 @@ class Pipeline:
         pool = search.labelled
         if not self.settings.search.consider_labelled:
             pool = {digest: label for digest, label in pool.items() if digest in search.found}
-        return best(pool.values(), self.task, self.task.finalists)
+        own = search.labelled.get(self.task.network.digest)
+        return to_train_finally(pool.values(), self.task, own.accuracy if own else None)
 
     def _record(self, search: Search) -> None:
         """Write every decoding, the labelled candidates, and what was measured along the path."""

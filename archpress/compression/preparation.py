@@ -174,6 +174,7 @@ def prepare(
         finalists=settings.final.finalists,
         seed=settings.seed,
         trained=trained,
+        max_accuracy_drop=settings.constraints.max_accuracy_drop,
         notes=(*found.notes, *filter(None, (why, _search_note(network)))),
     )
     check_budget(task)

@@ -110,7 +110,8 @@ def rival_in(
 
     The network is the one kept in the folder; no code that the folder names is run.
 
-    Where the run had no budget the rival gets the size of the run's result.
+    Where the run had no budget, or a bound of the accuracy drop, the rival gets the size of the
+    run's result, to be as accurate as it can.
 
     Raises:
         RunFolderError: The folder holds no finished run.
@@ -118,8 +119,9 @@ def rival_in(
     settings = read_settings(path)
     record = _finished(path)
     task = prepare(settings, data or load_data(settings), kept_network(path))
-    if not task.budget.bounds:
-        task = replace(task, budget=replace(task.budget, parameters=record["parameters"]))
+    if not task.budget.bounds or task.max_accuracy_drop is not None:
+        budget = replace(task.budget, parameters=record["parameters"])
+        task = replace(task, budget=budget, max_accuracy_drop=None)
     with _opened(path, settings, True, task, progress) as (folder, resources):
         with folder.timed(name):
             result = method(task, resources)

@@ -1,9 +1,13 @@
 """Choice between networks: on validation accuracy, within the budget by exact count."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from archpress.compression.budget import in_words
 from archpress.compression.task import CompressionTask
+from archpress.errors import ArchpressError, BudgetError
 from archpress.evaluation.record import Label
+
+ROUNDING = 1e-9
 
 
 def merit(label: Label, task: CompressionTask) -> float:
@@ -38,3 +42,97 @@ def best(labels: Iterable[Label], task: CompressionTask, count: int) -> list[Lab
         )
     )  # fmt: skip
     return usable[:count]
+
+
+def to_train_finally(
+    labels: Iterable[Label], task: CompressionTask, reference: float | None
+) -> list[Label]:
+    """Return ``task.finalists`` labelled networks that get the final training, best first.
+
+    Where the accuracy may drop by so much only, they are spread over the networks within the drop
+    that no smaller one surpasses, from the smallest to the most accurate: short training may be
+    unfair to either. Where those are too few, the most accurate others join.
+
+    Args:
+        labels: Labelled networks.
+        task: Gives budget, drop and number of finalists.
+        reference: The input network's accuracy by the same recipe; None where it has none.
+    """
+    labels = list(labels)
+    ranked = best(labels, task, len(labels))
+    if task.max_accuracy_drop is None or reference is None:
+        return ranked[: task.finalists]
+    front = _front(within_drop(ranked, task, reference))
+    chosen = _spread(front, task.finalists)
+    others = [label for label in _by_accuracy(ranked) if label not in chosen]
+    return [*chosen, *others][: task.finalists]
+
+
+def choose(trained: Iterable[Label], task: CompressionTask, reference: float | None) -> Label:
+    """Return the finalist that is the result.
+
+    That is the best, or the smallest one within the accuracy drop where there is one.
+
+    Args:
+        trained: Labels by the final recipe.
+        task: Gives budget and drop.
+        reference: The input network's validation accuracy after the same training.
+
+    Raises:
+        BudgetError: No finalist is within the drop; names what stands against it.
+        ArchpressError: No finalist could be trained.
+    """
+    trained = list(trained)
+    ranked = best(trained, task, len(trained))
+    if not ranked:
+        raise ArchpressError("no finalist could be trained by the final recipe; see the archive")
+    if task.max_accuracy_drop is None or reference is None:
+        return ranked[0]
+    within = within_drop(ranked, task, reference)
+    if not within:
+        raise BudgetError(_none_within(_by_accuracy(ranked)[0], task, reference))
+    return min(within, key=_size)
+
+
+def within_drop(labels: Iterable[Label], task: CompressionTask, reference: float) -> list[Label]:
+    """Return the labels at most ``task.max_accuracy_drop`` below the reference."""
+    least = reference - (task.max_accuracy_drop or 0.0) - ROUNDING
+    return [label for label in labels if label.accuracy is not None and label.accuracy >= least]
+
+
+def _none_within(nearest: Label, task: CompressionTask, reference: float) -> str:
+    bounds = task.budget.bounds
+    against = f" and within {in_words(bounds)}" if bounds else ""
+    or_widen = "widen the bounds, " if bounds else ""
+    return (
+        f"no finalist is within {100 * (task.max_accuracy_drop or 0):.3g} points of the input "
+        f"network's {100 * reference:.2f} % on validation{against}: the most accurate, of "
+        f"{nearest.architecture.cost.parameters:,} parameters, has "
+        f"{100 * (nearest.accuracy or 0):.2f} %; allow a larger drop, {or_widen}label more "
+        f"networks or train more finalists"
+    )
+
+
+def _front(labels: Iterable[Label]) -> list[Label]:
+    """Return the labels that no smaller one equals, smallest first."""
+    front: list[Label] = []
+    for label in sorted(labels, key=_size):
+        if not front or (label.accuracy or 0.0) > (front[-1].accuracy or 0.0):
+            front.append(label)
+    return front
+
+
+def _spread(front: Sequence[Label], count: int) -> list[Label]:
+    """Return ``count`` of a front, evenly from the first to the last; all where they are fewer."""
+    if len(front) <= count:
+        return list(front)
+    gaps = max(1, count - 1)
+    return [front[round(place * (len(front) - 1) / gaps)] for place in range(count)]
+
+
+def _by_accuracy(labels: Iterable[Label]) -> list[Label]:
+    return sorted(labels, key=lambda label: (-(label.accuracy or 0.0), *_size(label)))
+
+
+def _size(label: Label) -> tuple[int, str]:
+    return label.architecture.cost.parameters, label.architecture.digest

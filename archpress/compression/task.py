@@ -84,6 +84,8 @@ class CompressionTask:
         seed: Decides all randomness of a method.
         trained: The input network's own weights; None where it is to be trained.
         notes: What was found about the input network, in words.
+        max_accuracy_drop: Where set, the smallest network is wanted whose validation accuracy is at
+            most so far below the input network's.
         latency: Tells milliseconds of a network, where the budget bounds them.
     """
 
@@ -98,6 +100,7 @@ class CompressionTask:
     seed: int
     trained: TrainedNetwork | None = None
     notes: tuple[str, ...] = ()
+    max_accuracy_drop: float | None = None
     latency: Latency | None = None
 
     def affords(self, network: Architecture) -> bool:

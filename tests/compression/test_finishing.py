@@ -71,6 +71,26 @@ def test_the_finalist_that_validates_best_over_seeds_is_chosen(bench: Bench) -> 
     assert base.validation_accuracy == pytest.approx((0.50, 0.51))
 
 
+def test_the_smallest_finalist_within_the_drop_of_the_input_network_is_chosen(
+    bench: Bench,
+) -> None:
+    """The input network validates at 0.505: 0.6, 0.8 and 0.7 are all above."""
+    bench.task = replace(bench.task, max_accuracy_drop=0.0)
+    assert bench.finish()[1].architecture == NETWORKS[0]
+    bench.executor.accuracies[bench.task.network.digest] = 0.69
+    with Archive.in_memory() as archive:
+        bench.resources = replace(bench.resources, archive=archive)
+        assert bench.finish()[1].architecture == NETWORKS[1]
+
+
+def test_nothing_is_tested_where_no_finalist_is_within_the_drop(bench: Bench) -> None:
+    bench.task = replace(bench.task, max_accuracy_drop=0.05)
+    bench.executor.accuracies[bench.task.network.digest] = 0.9
+    with pytest.raises(BudgetError, match="no finalist is within 5 points"):
+        bench.finish()
+    assert bench.reads == []
+
+
 def test_the_test_set_is_read_for_the_input_network_and_the_chosen_one_only(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -433,6 +433,21 @@ def test_a_run_keeps_to_every_constraint_and_so_do_its_rivals(
     assert again.architecture == results[0].architecture
 
 
+def test_a_run_for_the_smallest_within_a_drop_gives_its_rivals_the_size_that_it_found(
+    tmp_path: Path, here: Executors
+) -> None:
+    flags = {**TINY, "constraints.max_accuracy_drop": 0.9}
+    del flags["search.target_parameters"]
+    result = compress_in(tmp_path / "run", load_settings("demo", flags=flags))
+    with Archive(tmp_path / "run" / "archive.sqlite") as archive:
+        final = load_settings("demo", flags=flags).final.resolve()
+        sizes = [e.architecture.cost.parameters for e in archive if e.recipe == final]
+    assert result.architecture.cost.parameters == min(sizes), "any accuracy is near enough"
+    for name in NAMES:
+        rival = rival_in(tmp_path / "run", name, find_baseline(name))
+        assert rival.architecture.cost.parameters <= result.architecture.cost.parameters
+
+
 # ------------------------------------------------------------------ rivals
 
 

@@ -5,8 +5,10 @@ import pytest
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution, Linear, Sigmoid
 from archpress.compression.budget import Budget
-from archpress.compression.selection import best, merit
+from archpress.compression.selection import best, choose, merit, to_train_finally
 from archpress.compression.task import CompressionTask
+from archpress.errors import ArchpressError, BudgetError
+from archpress.evaluation.record import Label
 from tests.compression.tasks import label_of, make_task, network_of
 
 SMALL, MIDDLE, LARGE, TOO_LARGE = (network_of(width) for width in (2, 6, 11, 12))
@@ -85,3 +87,84 @@ def test_any_bound_leaves_out_what_exceeds_it_by_one(metric: str) -> None:
 
 def test_within_any_bound_merit_is_the_accuracy() -> None:
     assert merit(label_of(SMALL, 0.7), make_task(budget=Budget(macs=10**6))) == 0.7
+
+
+# ------------------------------------------------------------------ smallest within a drop
+
+WIDTHS = (1, 2, 3, 4, 5, 6)
+SIZES = [network_of(width) for width in WIDTHS]
+
+
+def dropping(drop: float, finalists: int = 1, **bounds: int) -> CompressionTask:
+    return make_task(budget=Budget(**bounds), max_accuracy_drop=drop, finalists=finalists)
+
+
+def labels_of(*accuracies: float) -> list[Label]:
+    return [label_of(network_of(w), a) for w, a in zip(WIDTHS, accuracies, strict=False)]
+
+
+def widths_of(labels: list[Label]) -> list[int]:
+    return [WIDTHS[SIZES.index(label.architecture)] for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("drop", "width"), [(0.0, 4), (0.01, 4), (0.02, 3), (0.05, 3), (0.1, 2), (0.3, 1)]
+)
+def test_the_smallest_network_within_the_drop_is_the_result(drop: float, width: int) -> None:
+    trained = labels_of(0.6, 0.80, 0.88, 0.90, 0.95, 0.91)
+    assert widths_of([choose(trained, dropping(drop), 0.9)]) == [width]
+
+
+def test_without_a_drop_the_most_accurate_is_the_result() -> None:
+    trained = labels_of(0.6, 0.80, 0.88, 0.90, 0.95, 0.91)
+    assert widths_of([choose(trained, make_task(), 0.9)]) == [5]
+
+
+def test_where_none_is_within_the_drop_the_nearest_is_named() -> None:
+    trained = labels_of(0.6, 0.80, 0.88)
+    nearest = network_of(3).cost.parameters
+    with pytest.raises(BudgetError) as refusal:
+        choose(trained, dropping(0.01), 0.9)
+    said = str(refusal.value)
+    assert "no finalist is within 1 points of the input network's 90.00 % on validation: " in said
+    assert f"of {nearest:,} parameters, has 88.00 %" in said
+    assert "widen" not in said
+
+
+def test_a_drop_that_contradicts_other_bounds_names_them() -> None:
+    macs = network_of(2).cost.macs
+    trained = labels_of(0.6, 0.80, 0.9)
+    with pytest.raises(BudgetError) as refusal:
+        choose(trained, dropping(0.005, macs=macs), 0.9)
+    assert f"on validation and within {macs:,} MACs: the most accurate" in str(refusal.value)
+    assert "widen the bounds" in str(refusal.value)
+    assert widths_of([choose(trained, dropping(0.1, macs=macs), 0.9)]) == [2]
+
+
+def test_no_trained_finalist_at_all_is_no_matter_of_the_budget() -> None:
+    with pytest.raises(ArchpressError, match="no finalist could be trained by the final recipe"):
+        choose([label_of(SMALL, None)], dropping(0.1), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("count", "widths"), [(1, [2]), (2, [2, 6]), (3, [2, 4, 6]), (4, [2, 4, 6, 5]), (9, [2, 4, 6])]
+)
+def test_finalists_are_spread_from_the_smallest_within_the_drop_to_the_most_accurate(
+    count: int, widths: list[int]
+) -> None:
+    """Width 3 is larger than 2 and no better, 5 is larger than 4 and worse."""
+    labels = labels_of(0.5, 0.86, 0.85, 0.88, 0.87, 0.95)
+    chosen = to_train_finally(labels, dropping(0.05, count), 0.9)
+    assert widths_of(chosen)[: len(widths)] == widths
+    assert len(chosen) == min(count, 6)
+
+
+def test_where_no_label_is_within_the_drop_the_most_accurate_are_trained() -> None:
+    labels = labels_of(0.5, 0.7, 0.6)
+    assert widths_of(to_train_finally(labels, dropping(0.05, 2), 0.9)) == [2, 3]
+
+
+def test_without_a_drop_the_best_labels_are_trained_finally() -> None:
+    labels = labels_of(0.5, 0.7, 0.6)
+    task = make_task(finalists=2)
+    assert to_train_finally(labels, task, 0.9) == best(labels, task, 2)
