@@ -131,9 +131,9 @@ def compress(
         list[str] | None,
         typer.Option(
             metavar="METRIC=AMOUNT",
-            help="A bound of the result, any number of times: parameters, macs, activation_bytes "
-            "or file_bytes: a count, or a share as 5% or 0.05; max_accuracy_drop=0.005 asks for "
-            "the smallest within half a point.",
+            help="A bound of the result, any number of times: parameters, macs, "
+            "activation_bytes, file_bytes (a count, or a share as 5% or 0.05), latency_ms; "
+            "max_accuracy_drop=0.005 asks for the smallest within half a point.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides all randomness.")] = None,

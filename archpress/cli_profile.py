@@ -30,9 +30,12 @@ def profile(
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file with settings over the profile's.")
     ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Also measure on this device, for some seconds.")
+    ] = False,
 ) -> None:
     """Print what NETWORK costs by each metric that can be bounded, and what is reachable."""
-    from archpress.compression.preparation import make_space
+    from archpress.compression.preparation import make_latency, make_space
     from archpress.compression.reachable import reach
     from archpress.compression.settings import load_settings
     from archpress.reporting.profiling import profile_table
@@ -46,7 +49,10 @@ def profile(
     shape = shape_of(input_shape) if input_shape else None
     found = _found(chosen, shape, classes, data is not None)
     space = make_space(chosen, found)
-    out.print(profile_table(network, reach(found, space)))
+    told = make_latency(chosen, found, space) if latency else None
+    out.print(profile_table(network, reach(found, space, told)))
+    if told:
+        out.print(f"latency: {told.described(found)}", highlight=False, soft_wrap=True)
     out.print(
         "smallest: the least that was found in the search space; no: less than that.\n"
         "Ask for it by, say, archpress compress NETWORK --constraint macs=10%.",

@@ -270,6 +270,15 @@ def test_profile_says_by_every_metric_what_can_be_reached_and_what_shares_mean()
     assert all(int(row[1].replace(",", "")) > 0 for row in (held, size))
 
 
+def test_profile_measures_where_asked_to() -> None:
+    done = archpress("profile", "digits-cnn", "--input-shape", "1,8,8", "--latency")
+    row = row_of_profile(done.stdout, "latency_ms")
+    assert float(row[0]) > 0
+    assert float(row[1]) > 0
+    assert "cpu, 1 thread, batches of 1" in done.stdout
+    assert "latency_ms" not in archpress("profile", "conv7").stdout
+
+
 def test_profile_takes_shape_and_classes_from_data_and_shows_what_is_out_of_reach(
     finished_run: FinishedRun, tmp_path: Path
 ) -> None:

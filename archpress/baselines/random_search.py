@@ -5,7 +5,7 @@ import torch
 from archpress.compression.budget import sample_within
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult, spent_on_labels
-from archpress.compression.selection import best
+from archpress.compression.selection import to_train_finally
 from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.sweep import evaluate
 
@@ -24,7 +24,7 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
         networks, task.label_recipe, resources.archive, resources.executor,
         on_progress=resources.reporter("random labels"),
     ).labels  # fmt: skip
-    base, compressed = finish(task, best(labels, task, task.finalists), resources)
+    base, compressed = finish(task, to_train_finally(labels, task, None), resources)
     digests = {network.digest for network in networks}
     count, epochs = spent_on_labels(resources.archive, task, digests)
     return CompressionResult(

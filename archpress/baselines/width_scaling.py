@@ -1,5 +1,7 @@
 """Uniform thinning: the input network with all widths scaled by one factor."""
 
+from dataclasses import replace
+
 from archpress.architectures import widths
 from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import Budget, Latency, in_words, value_of
@@ -10,6 +12,8 @@ from archpress.errors import BudgetError
 from archpress.evaluation.record import Label
 
 BISECTIONS = 40
+TIGHTENINGS = 20
+TIGHTENING = 0.95
 
 
 def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
@@ -20,11 +24,30 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     """
     if not task.budget.bounds:
         raise BudgetError("width scaling needs a budget, of parameters or anything else")
-    network = thinned(task.network, task.budget, task.latency)
+    network = measured(task)
     base, compressed = finish(task, [Label(network, 0.0, None, ())], resources)
     return CompressionResult(
         "width_scaling", base, compressed, "uniform thinning", 0, 0, resources.folder
     )
+
+
+def measured(task: CompressionTask) -> Architecture:
+    """Return the thinned network; where latency is bounded, one that keeps to it as measured.
+
+    Raises:
+        BudgetError: Width 1 everywhere exceeds the budget.
+    """
+    budget, latency = task.budget, task.latency
+    network = thinned(task.network, budget, latency)
+    for _ in range(TIGHTENINGS):
+        if latency is None or budget.latency_ms is None:
+            break
+        latency.measure(network)
+        if task.affords(network):
+            break
+        budget = replace(budget, latency_ms=TIGHTENING * budget.latency_ms)
+        network = thinned(task.network, budget, latency)
+    return network
 
 
 def thinned(network: Architecture, budget: Budget, latency: Latency | None = None) -> Architecture:

@@ -1,7 +1,8 @@
 """Budget: what the result may cost, in any mix of metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 
@@ -10,8 +11,18 @@ from archpress.architectures.file_size import weights_file_bytes
 from archpress.architectures.spaces import Space
 from archpress.errors import BudgetError
 
-Latency = Callable[[Architecture], float]
-"""Milliseconds of a network's forward pass, measured or predicted."""
+
+class Latency(Protocol):
+    """Tells the milliseconds of a network's forward pass."""
+
+    def __call__(self, network: Architecture) -> float:
+        """Return them as measured, or as predicted where they were not."""
+        ...
+
+    def measure(self, network: Architecture) -> float:
+        """Return them as measured, from then on also by a call."""
+        ...
+
 
 LATENCY = "latency_ms"
 METRICS: Mapping[str, str] = {

@@ -1,6 +1,7 @@
 """Settings -> task: the data loaded, the network found, every amount made a number."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from archpress.architectures.spaces import (
     PaperSpace,
     Space,
 )
-from archpress.compression.budget import Budget
+from archpress.compression.budget import Budget, Latency
 from archpress.compression.constraints import bounds_of
+from archpress.compression.latency import DeviceLatency, fitted_latency, read_latency
 from archpress.compression.reachable import check_budget
 from archpress.compression.settings import RunSettings, read_amount
 from archpress.compression.task import CompressionTask, TrainedNetwork
@@ -25,6 +27,7 @@ from archpress.datasets.dataset import DataSet, load
 from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError, UnknownNetworkError
 from archpress.importing.networks import FoundNetwork, find_network
+from archpress.training import latency as timing
 from archpress.training.augmentation import input_scaling
 from archpress.training.scoring import accuracy
 
@@ -64,7 +67,25 @@ def make_space(settings: RunSettings, network: Architecture) -> Space:
     return BlocksSpace(shape, classes, limits, blocks=table.blocks, global_pool=table.global_pool)
 
 
-def make_budget(settings: RunSettings, network: Architecture) -> Budget:
+def make_latency(
+    settings: RunSettings, network: Architecture, space: Space, kept: Path | None = None
+) -> DeviceLatency:
+    """Return what tells latency: what an earlier call kept, or measured and fitted now.
+
+    Raises:
+        SettingsError: There is no such device here.
+        RunFolderError: What was kept is damaged.
+    """
+    measure = partial(timing.measure, conditions=settings.latency.conditions)
+    if kept is not None and kept.exists():
+        return read_latency(kept, measure)
+    table = settings.latency
+    return fitted_latency(network, space, table.networks, table.conditions, measure)
+
+
+def make_budget(
+    settings: RunSettings, network: Architecture, latency: Latency | None = None
+) -> Budget:
     """Return the budget: every constraint, and the target of the search as one of them.
 
     Raises:
@@ -72,7 +93,7 @@ def make_budget(settings: RunSettings, network: Architecture) -> Budget:
     """
     written = settings.search.target_parameters
     target = read_amount(written, network.cost.parameters, "search.target_parameters")
-    bounds: dict[str, Any] = bounds_of(settings.constraints, network)
+    bounds: dict[str, Any] = bounds_of(settings.constraints, network, latency)
     if str(written).strip() not in ("0", "0%"):
         bounds["parameters"] = min(target, bounds.get("parameters", target))
     return Budget(**bounds, weight=settings.search.parameter_weight)
@@ -138,14 +159,20 @@ def _scaling(settings: RunSettings, data: DataSet) -> tuple[Tensor, Tensor]:
 
 
 def prepare(
-    settings: RunSettings, data: DataSet, found: FoundNetwork | None = None
+    settings: RunSettings,
+    data: DataSet,
+    found: FoundNetwork | None = None,
+    kept: Path | None = None,
 ) -> CompressionTask:
     """Return the task, checked: nothing expensive has happened yet.
+
+    Where latency is bounded some dozen networks are measured, which takes seconds.
 
     Args:
         settings: The run's settings.
         data: The data set.
         found: In place of the network that the settings name.
+        kept: What was measured of latency, if the run was started before.
 
     Raises:
         UnknownNetworkError: The network is not found or does not fit the data.
@@ -163,11 +190,15 @@ def prepare(
     count = len(data.train)
     label, final = settings.label.resolve(count), settings.final.resolve(count)
     trained, why = trained_weights(settings, data, found)
+    space = make_space(settings, network)
+    timed = settings.constraints.latency_ms is not None
+    told = make_latency(settings, network, space, kept) if timed else None
+    latency_note = told.described(network) if told else ""
     task = CompressionTask(
         network=network,
         data=data,
-        space=make_space(settings, network),
-        budget=make_budget(settings, network),
+        space=space,
+        budget=make_budget(settings, network, told),
         label_recipe=label,
         labels=settings.space.networks + settings.search.candidates * settings.search.rounds,
         final_recipe=final,
@@ -175,7 +206,8 @@ def prepare(
         seed=settings.seed,
         trained=trained,
         max_accuracy_drop=settings.constraints.max_accuracy_drop,
-        notes=(*found.notes, *filter(None, (why, _search_note(network)))),
+        notes=(*found.notes, *filter(None, (why, _search_note(network), latency_note))),
+        latency=told,
     )
     check_budget(task)
     return task

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.finishing import Finished, input_scaling_of
+from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import Pipeline
 from archpress.compression.preparation import load_data, prepare
 from archpress.compression.result import CompressionResult
@@ -33,6 +34,8 @@ from archpress.evaluation.shipped import open_archive
 from archpress.exporting.folder import export
 from archpress.importing.networks import FoundNetwork
 from archpress.training.precision import Precision, choose_precision, family
+
+LATENCY_FILE = "latency.json"
 
 Method = Callable[[CompressionTask, Resources], CompressionResult]
 
@@ -61,7 +64,7 @@ def compress_in(
         ArchpressError: Anything that the user can mend, before the first expensive step.
     """
     data = data or load_data(settings)
-    task = prepare(settings, data, network)
+    task = prepare(settings, data, network, path / LATENCY_FILE)
     if known is not None:
         open_archive(known).close()
     with _opened(path, settings, resume, task, progress) as (folder, resources):
@@ -118,7 +121,7 @@ def rival_in(
     """
     settings = read_settings(path)
     record = _finished(path)
-    task = prepare(settings, data or load_data(settings), kept_network(path))
+    task = prepare(settings, data or load_data(settings), kept_network(path), path / LATENCY_FILE)
     if not task.budget.bounds or task.max_accuracy_drop is not None:
         budget = replace(task.budget, parameters=record["parameters"])
         task = replace(task, budget=budget, max_accuracy_drop=None)
@@ -180,6 +183,8 @@ def _opened(
     folder = RunFolder(path, settings, resume)
     try:
         _check_kept_files(path, settings)
+        if isinstance(task.latency, DeviceLatency):
+            task.latency.keep_in(path / LATENCY_FILE)
         precision = _settled_precision(folder, settings, task)
         workers = settings.execution.workers or None
         with (

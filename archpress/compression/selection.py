@@ -49,6 +49,8 @@ def to_train_finally(
 ) -> list[Label]:
     """Return ``task.finalists`` labelled networks that get the final training, best first.
 
+    Where latency is bounded each of them has been measured and is within the bound.
+
     Where the accuracy may drop by so much only, they are spread over the networks within the drop
     that no smaller one surpasses, from the smallest to the most accurate: short training may be
     unfair to either. Where those are too few, the most accurate others join.
@@ -59,6 +61,20 @@ def to_train_finally(
         reference: The input network's accuracy by the same recipe; None where it has none.
     """
     labels = list(labels)
+    chosen = _chosen_as_known(labels, task, reference)
+    while task.latency is not None:
+        for label in chosen:
+            task.latency.measure(label.architecture)
+        if all(task.affords(label.architecture) for label in chosen):
+            break
+        chosen = _chosen_as_known(labels, task, reference)
+    return chosen
+
+
+def _chosen_as_known(
+    labels: Sequence[Label], task: CompressionTask, reference: float | None
+) -> list[Label]:
+    """Return what would be chosen by the latencies known now, measured and predicted."""
     ranked = best(labels, task, len(labels))
     if task.max_accuracy_drop is None or reference is None:
         return ranked[: task.finalists]

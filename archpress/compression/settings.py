@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archpress.architectures.spaces import BLOCKS
-from archpress.compression.constraints import ConstraintSettings
+from archpress.compression.constraints import ConstraintSettings, LatencySettings
 from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.training.precision import PrecisionChoice
@@ -178,6 +178,7 @@ class RunSettings(_Table):
     embedding: EmbeddingSettings = EmbeddingSettings()
     search: SearchSettings = SearchSettings()
     constraints: ConstraintSettings = ConstraintSettings()
+    latency: LatencySettings = LatencySettings()
     final: FinalSettings = FinalSettings(recipe="final-short")
     execution: ExecutionSettings = ExecutionSettings()
 

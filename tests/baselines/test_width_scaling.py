@@ -19,12 +19,12 @@ from archpress.architectures.layers import (
     ReLU6,
 )
 from archpress.architectures.references import conv7, digits_cnn
-from archpress.baselines.width_scaling import compress, scaled, thinned
+from archpress.baselines.width_scaling import compress, measured, scaled, thinned
 from archpress.compression.budget import Budget
 from archpress.compression.task import Resources
 from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
-from tests.compression.tasks import Scripted, make_task
+from tests.compression.tasks import Scripted, TimedByLayers, make_task
 from tests.small_networks import ZOO
 
 WIDE = Architecture(
@@ -136,6 +136,26 @@ def test_every_bound_that_width_1_exceeds_is_named() -> None:
         BudgetError, match=r"has [0-9,]+ parameters and [0-9,]+ MACs, more than the"
     ):
         thinned(digits_cnn(), Budget(3, macs=5))
+
+
+class TimedByMacs(TimedByLayers):
+    """Predicts a nanosecond for a MAC, where measurements give more."""
+
+    def __call__(self, network: Architecture) -> float:
+        return self.measured.get(network.digest, network.cost.macs / 1e6)
+
+    def measure(self, network: Architecture) -> float:
+        self.measured[network.digest] = 1.3 * network.cost.macs / 1e6
+        return self.measured[network.digest]
+
+
+def test_a_thinned_network_keeps_to_the_latency_as_measured() -> None:
+    told = TimedByMacs()
+    task = make_task(budget=Budget(latency_ms=0.5), latency=told)
+    network = measured(task)
+    assert told.measured[network.digest] <= 0.5
+    assert network.cost.macs > 0.8 * 0.5e6 / 1.3
+    assert thinned(task.network, task.budget, TimedByMacs()).cost.macs > network.cost.macs
 
 
 def test_it_labels_nothing_and_trains_the_two_networks_by_the_final_recipe(tmp_path: Path) -> None:

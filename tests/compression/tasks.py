@@ -69,6 +69,25 @@ class WatchedSplit(Split):
         return super().__getattribute__(name)
 
 
+class TimedByLayers:
+    """A device on which a layer takes 0.1 ms, or what is written down by digest.
+
+    Args:
+        truth: Digest -> milliseconds that a measurement gives.
+    """
+
+    def __init__(self, truth: dict[str, float] | None = None) -> None:
+        self.truth = truth or {}
+        self.measured: dict[str, float] = {}
+
+    def __call__(self, network: Architecture) -> float:
+        return self.measured.get(network.digest, len(network.layers) / 10)
+
+    def measure(self, network: Architecture) -> float:
+        self.measured[network.digest] = self.truth.get(network.digest, len(network.layers) / 10)
+        return self.measured[network.digest]
+
+
 def watched(data: DataSet) -> tuple[DataSet, list[int]]:
     """The data set with a watched test part, and the reads of it so far."""
     part, reads = WatchedSplit(data.test.images, data.test.labels), []

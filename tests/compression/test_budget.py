@@ -18,7 +18,7 @@ from archpress.compression.reachable import check_budget, least, small_networks
 from archpress.compression.settings import load_settings
 from archpress.errors import BudgetError, SettingsError
 from archpress.files import write_tensors
-from tests.compression.tasks import make_task, network_of
+from tests.compression.tasks import TimedByLayers, make_task, network_of
 from tests.small_networks import generator
 
 NETWORK = network_of(6)
@@ -223,6 +223,17 @@ def test_bounds_that_exclude_each_other_are_refused_with_the_nearest_network() -
     costs = [(network.cost.parameters, network.cost.activation_bytes) for network in networks]
     nearest = min(costs, key=lambda cost: max(cost[0] / size, cost[1] / held))
     assert f"has {nearest[0]:,} parameters and {nearest[1]:,} bytes of activations" in said
+
+
+def test_a_latency_out_of_reach_is_refused_by_measured_ones() -> None:
+    """The prediction promises 0.4 ms of some networks, and all take 0.9."""
+    networks = small_networks(make_task().space)
+    told = TimedByLayers({network.digest: 0.9 for network in networks})
+    check_budget(make_task(budget=Budget(latency_ms=0.5), latency=told))
+    task = make_task(budget=Budget(latency_ms=0.39), latency=told)
+    with pytest.raises(BudgetError, match=r"target of 0\.39 ms of latency is below .* has 0\.9 "):
+        check_budget(task)
+    assert len(told.measured) >= 6, "the input network, and five that should be fastest"
 
 
 def test_bounds_that_the_input_network_meets_are_no_compression() -> None:

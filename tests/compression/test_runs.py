@@ -32,6 +32,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import InProcess
 from archpress.importing.networks import FoundNetwork
 from archpress.training.augmentation import input_scaling
+from archpress.training.latency import Conditions, Timing
 from archpress.training.scoring import accuracy
 from tests.compression.tasks import Scripted, tiny_data, watched
 
@@ -431,6 +432,36 @@ def test_a_run_keeps_to_every_constraint_and_so_do_its_rivals(
     assert written.stat().st_size == weights_file_bytes(results[0].architecture) <= 60_000
     again = compress_in(tmp_path / "run", settings, resume=True)
     assert again.architecture == results[0].architecture
+
+
+def test_a_run_within_a_latency_measures_once_and_keeps_what_it_measured(
+    tmp_path: Path, here: Executors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that takes a nanosecond for a MAC and 0.01 ms for a layer."""
+    timed: list[str] = []
+
+    def measure(network: Architecture, conditions: Conditions) -> Timing:
+        timed.append(network.digest)
+        median = network.cost.macs / 1e6 + 0.01 * len(network.layers)
+        return Timing(median, 0.9 * median, 1.1 * median, 10)
+
+    monkeypatch.setattr("archpress.training.latency.measure", measure)
+    flags = {**TINY, "constraints.latency_ms": "0.3ms", "latency.networks": 12}
+    del flags["search.target_parameters"]
+    settings = load_settings("demo", flags=flags)
+    result = compress_in(tmp_path / "run", settings)
+    kept = json.loads((tmp_path / "run" / "latency.json").read_text())
+    assert kept["timings"][result.architecture.digest]["median"] <= 0.3
+    assert kept["predictor"]["spread"] < 1.05
+    assert len(timed) == len(set(timed)) == len(kept["timings"])
+    timed.clear()
+    again = compress_in(tmp_path / "run", settings, resume=True)
+    assert (again.architecture, timed) == (result.architecture, [])
+    (note,) = [n for n in Run(tmp_path / "run", settings, result).json("network.json")["notes"]]
+    assert note.startswith("a forward pass takes 1.64 ms (1.48 to 1.81, 10 repeats; cpu, 1 thread")
+    for name in NAMES:
+        rival = rival_in(tmp_path / "run", name, find_baseline(name)).architecture
+        assert measure(rival, Conditions()).median <= 0.3
 
 
 def test_a_run_for_the_smallest_within_a_drop_gives_its_rivals_the_size_that_it_found(

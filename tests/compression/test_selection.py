@@ -9,7 +9,7 @@ from archpress.compression.selection import best, choose, merit, to_train_finall
 from archpress.compression.task import CompressionTask
 from archpress.errors import ArchpressError, BudgetError
 from archpress.evaluation.record import Label
-from tests.compression.tasks import label_of, make_task, network_of
+from tests.compression.tasks import TimedByLayers, label_of, make_task, network_of
 
 SMALL, MIDDLE, LARGE, TOO_LARGE = (network_of(width) for width in (2, 6, 11, 12))
 
@@ -168,3 +168,28 @@ def test_without_a_drop_the_best_labels_are_trained_finally() -> None:
     labels = labels_of(0.5, 0.7, 0.6)
     task = make_task(finalists=2)
     assert to_train_finally(labels, task, 0.9) == best(labels, task, 2)
+
+
+# ------------------------------------------------------------------ latency of finalists
+
+
+def test_finalists_are_measured_and_those_over_the_bound_are_passed_over() -> None:
+    told = TimedByLayers({SIZES[3].digest: 5.0, SIZES[4].digest: 5.0})
+    task = make_task(budget=Budget(latency_ms=1.0), latency=told, finalists=2)
+    labels = labels_of(0.1, 0.2, 0.7, 0.8, 0.9, 0.3)
+    assert widths_of(to_train_finally(labels, task, None)) == [3, 6]
+    assert set(told.measured) == {SIZES[i].digest for i in (2, 3, 4, 5)}, "no other was measured"
+    assert widths_of(best(labels, task, 9)) == [3, 6, 2, 1]
+
+
+def test_where_every_finalist_is_over_the_bound_there_is_none() -> None:
+    told = TimedByLayers({network.digest: 5.0 for network in SIZES})
+    task = make_task(budget=Budget(latency_ms=1.0), latency=told)
+    assert to_train_finally(labels_of(0.1, 0.2, 0.3), task, None) == []
+
+
+def test_the_smallest_within_a_drop_keeps_to_the_latency_as_measured() -> None:
+    told = TimedByLayers({SIZES[1].digest: 5.0})
+    task = make_task(budget=Budget(latency_ms=1.0), latency=told, max_accuracy_drop=0.1)
+    labels = labels_of(0.1, 0.85, 0.86, 0.9)
+    assert widths_of(to_train_finally(labels, task, 0.9)) == [3]

@@ -7,6 +7,7 @@ from archpress.architectures.spaces import BlocksSpace
 from archpress.compression.budget import value_of
 from archpress.compression.reachable import Reach, reach
 from archpress.reporting.profiling import profile_table
+from tests.compression.tasks import TimedByLayers
 
 
 def rows(reached: list[Reach]) -> list[list[str]]:
@@ -29,7 +30,7 @@ def test_every_exact_metric_is_profiled_and_latency_where_it_can_be_told() -> No
     assert [r.metric for r in exact] == ["parameters", "macs", "activation_bytes", "file_bytes"]
     assert [r.own for r in exact] == [value_of(digits_cnn(), r.metric) for r in exact]
     assert exact[0].least == space.smallest().cost.parameters
-    timed = reach(digits_cnn(), space, lambda network: len(network.layers) / 10)
+    timed = reach(digits_cnn(), space, TimedByLayers())
     own = len(digits_cnn().layers) / 10
     assert (timed[-1].metric, timed[-1].own, timed[-1].at(0.5)) == ("latency_ms", own, own / 2)
     assert timed[-1].least == 0.4, "convolution, BatchNorm, ReLU, classifier"
