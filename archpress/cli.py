@@ -208,6 +208,7 @@ def report(
 
 
 def _print_report(folder: Path) -> None:
+    from archpress.reporting.profiling import bounds_note
     from archpress.reporting.tables import (
         files_table,
         ledger_table,
@@ -219,7 +220,7 @@ def _print_report(folder: Path) -> None:
     record = read_result(folder)
     for table in (result_table(record), ledger_table(record), files_table(folder)):
         out.print(table)
-    for note in network_notes(folder):
+    for note in filter(None, (*network_notes(folder), bounds_note(record))):
         _say(note)
     _say(f"the compressed network comes from: {record['compressed']['origin']}")
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
+from archpress.compression.budget import value_of
 from archpress.compression.finishing import Finished, input_scaling_of
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import Pipeline
@@ -76,11 +77,22 @@ def compress_in(
         )
         result = Pipeline(settings, task, resources, folder).compress()
         folder.write_json("results/base.json", result.base.to_json())
-        folder.write_json("results/archpress.json", result.to_json())
+        record = {**result.to_json(), **kept_bounds(task, result.architecture)}
+        folder.write_json("results/archpress.json", record)
         onnx = None if settings.execution.onnx else False
         write_product(folder, result.compressed, task, onnx)
         write_summary(folder)
     return result
+
+
+def kept_bounds(task: CompressionTask, network: Architecture) -> dict[str, Any]:
+    """Return ``{"bounds": {metric: [bound, value]}}`` for bounds that the record has no word of."""
+    bounds = {
+        metric: [bound, value_of(network, metric, task.latency)]
+        for metric, bound in task.budget.bounds.items()
+        if metric not in ("parameters", "macs")
+    }
+    return {"bounds": bounds} if bounds else {}
 
 
 def adopt(known: Path, resources: Resources) -> None:

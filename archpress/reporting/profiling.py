@@ -1,11 +1,12 @@
-"""What ``archpress profile`` prints: what a network costs, and what could be asked for instead."""
+"""What is said of budgets: what could be asked for, and how a result keeps to what was."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from archpress.compression.budget import LATENCY
+from archpress.compression.budget import LATENCY, amount
 from archpress.compression.reachable import Reach
 
 SHARES = (0.5, 0.1, 0.05)
@@ -34,3 +35,12 @@ def _cell(row: Reach, bound: float) -> str:
 
 def _number(row: Reach, value: float) -> str:
     return f"{value:.3g}" if row.metric == LATENCY else f"{int(value):,}"
+
+
+def bounds_note(record: dict[str, Any]) -> str:
+    """Return how the compressed network of a result keeps to bounds that the tables leave out."""
+    bounds = record["compressed"].get("bounds", {})
+    parts = [
+        f"{amount(m, value)} of at most {amount(m, most)}" for m, (most, value) in bounds.items()
+    ]
+    return f"the compressed network has {', '.join(parts)}" if parts else ""

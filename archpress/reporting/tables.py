@@ -13,6 +13,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.summary import COLUMNS, rows_of
 from archpress.errors import RunFolderError
 from archpress.files import read_json_lines
+from archpress.reporting.profiling import bounds_note
 
 
 def read_result(folder: Path) -> dict[str, Any]:
@@ -30,6 +31,7 @@ def read_result(folder: Path) -> dict[str, Any]:
         record: dict[str, Any] = json.loads(path.read_text())
         result_table(record)
         ledger_table(record)
+        bounds_note(record)
         str(record["compressed"]["origin"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunFolderError(

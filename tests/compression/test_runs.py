@@ -204,6 +204,10 @@ def test_the_result_keeps_to_the_budget_by_exact_count(run: Run) -> None:
     assert run.result.compression == 75_626 / counted > 3
 
 
+def test_a_budget_of_parameters_alone_leaves_no_word_of_bounds(run: Run) -> None:
+    assert "bounds" not in run.json("result.json")["compressed"]
+
+
 def test_the_model_is_trained_and_as_accurate_as_reported(run: Run) -> None:
     data, compressed = load_data(run.settings), run.result.compressed
     scaling = input_scaling(run.settings.final.resolve(), data)
@@ -430,6 +434,8 @@ def test_a_run_keeps_to_every_constraint_and_so_do_its_rivals(
     assert all(budget.allows(result.architecture) for result in results)
     written = tmp_path / "run" / "compressed" / "weights.safetensors"
     assert written.stat().st_size == weights_file_bytes(results[0].architecture) <= 60_000
+    record = json.loads((tmp_path / "run" / "result.json").read_text())["compressed"]
+    assert record["bounds"] == {"file_bytes": [60_000, written.stat().st_size]}
     again = compress_in(tmp_path / "run", settings, resume=True)
     assert again.architecture == results[0].architecture
 

@@ -6,7 +6,7 @@ from archpress.architectures.references import digits_cnn
 from archpress.architectures.spaces import BlocksSpace
 from archpress.compression.budget import value_of
 from archpress.compression.reachable import Reach, reach
-from archpress.reporting.profiling import profile_table
+from archpress.reporting.profiling import bounds_note, profile_table
 from tests.compression.tasks import TimedByLayers
 
 
@@ -34,3 +34,11 @@ def test_every_exact_metric_is_profiled_and_latency_where_it_can_be_told() -> No
     own = len(digits_cnn().layers) / 10
     assert (timed[-1].metric, timed[-1].own, timed[-1].at(0.5)) == ("latency_ms", own, own / 2)
     assert timed[-1].least == 0.4, "convolution, BatchNorm, ReLU, classifier"
+
+
+def test_bounds_that_no_table_shows_are_said_beside_what_the_network_has() -> None:
+    bounds = {"file_bytes": [60_000, 31_234], "latency_ms": [0.5, 0.4321]}
+    said = bounds_note({"compressed": {"bounds": bounds}})
+    assert "31,234 bytes of weights file of at most 60,000 bytes of weights file" in said
+    assert "0.432 ms of latency of at most 0.5 ms" in said
+    assert bounds_note({"compressed": {}}) == ""
