@@ -121,6 +121,10 @@ class TestOnThisMachine:
         rest = [job(seed) for seed in range(6)]
 
         def kill() -> None:
+            wait_for(lambda: at_work(executor, twice))
+            held = at_work(executor, twice)
+            assert held
+            os.kill(held.pid, signal.SIGSTOP)  # else it may be done before its turn comes
             for victim in (once, twice, twice):
                 wait_for(lambda victim=victim: at_work(executor, victim))
                 found = at_work(executor, victim)
