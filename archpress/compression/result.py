@@ -1,5 +1,6 @@
 """CompressionResult: what every compression method gives back."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +61,7 @@ class CompressionResult:
         }
 
 
-def spent_on_labels(archive: Archive, task: CompressionTask, networks: set[str]) -> tuple[int, int]:
+def spent_on_labels(archive: Archive, task: CompressionTask, networks: Set[str]) -> tuple[int, int]:
     """Return (networks labelled, epochs trained) among the digests ``networks``."""
     recipe = task.label_recipe.digest
     runs = [

@@ -14,7 +14,7 @@ from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.budget import value_of
 from archpress.compression.finishing import Finished, input_scaling_of
 from archpress.compression.latency import DeviceLatency
-from archpress.compression.pipeline import Pipeline
+from archpress.compression.pipeline import compress
 from archpress.compression.preparation import load_data, prepare
 from archpress.compression.result import CompressionResult
 from archpress.compression.run_folder import (
@@ -75,7 +75,7 @@ def compress_in(
             "network.json",
             {"name": settings.network, "trained": bool(task.trained), "notes": list(task.notes)},
         )
-        result = Pipeline(settings, task, resources, folder).compress()
+        result = compress(settings, task, resources, folder)
         folder.write_json("results/base.json", result.base.to_json())
         record = {**result.to_json(), **kept_bounds(task, result.architecture)}
         folder.write_json("results/archpress.json", record)

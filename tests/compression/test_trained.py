@@ -14,7 +14,7 @@ from torch import nn
 import archpress
 from archpress.architectures.building import build
 from archpress.compression.finishing import finish
-from archpress.compression.pipeline import Pipeline
+from archpress.compression.labelling import check_given_weights
 from archpress.compression.preparation import prepare
 from archpress.compression.runs import kept_network, rival_in
 from archpress.compression.settings import load_settings
@@ -245,13 +245,12 @@ def test_weights_that_a_short_training_surpasses_are_refused(
     assert task.trained is not None
     poor = replace(task, trained=replace(task.trained, validation_accuracy=0.4))
     fair = replace(task, trained=replace(task.trained, validation_accuracy=0.47))
-    settings = load_settings("demo", flags={"network": "given"})
     executor = Scripted(poor.data)  # labels are 0.5, seeds a little better
     with Archive(tmp_path / "archive.sqlite") as archive:
         resources = Resources(archive, executor, tmp_path)
         with pytest.raises(SettingsError, match=r"give 40\.00 % .* for a label gives 5\d\.\d\d %"):
-            Pipeline(settings, poor, resources, None).check_given_weights()  # type: ignore[arg-type]
-        Pipeline(settings, fair, resources, None).check_given_weights()  # type: ignore[arg-type]
+            check_given_weights(poor, resources)
+        check_given_weights(fair, resources)
 
 
 def test_weights_may_be_left_unused(found: FoundNetwork) -> None:

@@ -20,7 +20,7 @@ from archpress.architectures.layers import (
     Sigmoid,
     SqueezeExcite,
 )
-from archpress.compression.repair import Repaired, repair
+from archpress.compression.joint.repair import Repaired, repair
 from archpress.embedding.tokens import POSITIONS, from_tokens, to_tokens
 from archpress.errors import InvalidArchitectureError
 from tests.small_networks import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from archpress.compression.objective import Objective
+from archpress.compression.joint.objective import Objective
 from archpress.embedding.model import Embedding
 from tests.embedding.tiny import CONFIGURATIONS, random_embedding
 from tests.small_networks import generator

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from archpress.compression.descent import Step, descend, mean_distance
-from archpress.compression.objective import Objective, ObjectiveValue
+from archpress.compression.joint.descent import Step, descend, mean_distance
+from archpress.compression.joint.objective import Objective, ObjectiveValue
 from tests.embedding.tiny import CONFIGURATIONS, random_embedding
 from tests.small_networks import generator
 

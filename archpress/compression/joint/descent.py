@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from archpress.compression.objective import Objective, ObjectiveValue
+from archpress.compression.joint.objective import Objective, ObjectiveValue
 
 StopReason = Literal["", "last step", "gradient vanished", "not finite"]
 

@@ -10,15 +10,15 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Layer, Linear, ReLU
 from archpress.architectures.simplification import simplify
 from archpress.architectures.spaces import Limits
-from archpress.compression.candidates import (
+from archpress.compression.joint.candidates import (
     Candidate,
     decode_path,
     rank,
     reencoded_objective,
 )
-from archpress.compression.descent import descend
-from archpress.compression.objective import Objective
-from archpress.compression.repair import repair
+from archpress.compression.joint.descent import descend
+from archpress.compression.joint.objective import Objective
+from archpress.compression.joint.repair import repair
 from archpress.compression.task import CompressionTask
 from archpress.embedding.fitting import Fit
 from tests.compression.tasks import make_task, network_of

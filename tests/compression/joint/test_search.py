@@ -10,9 +10,9 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Linear, ReLU
 from archpress.architectures.spaces import Sample
 from archpress.compression.budget import Budget
-from archpress.compression.candidates import Candidate, Candidates
-from archpress.compression.pipeline import Pipeline, Search, examples
-from archpress.compression.population import sampling_record
+from archpress.compression.joint.candidates import Candidate, Candidates
+from archpress.compression.joint.population import sampling_record
+from archpress.compression.joint.search import JointSearch, Search, examples
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import RunSettings, load_settings
 from archpress.compression.task import CompressionTask, Resources
@@ -28,14 +28,14 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield archive
 
 
-def pipeline(archive: Archive, task: CompressionTask | None = None, **flags: object) -> Pipeline:
+def pipeline(archive: Archive, task: CompressionTask | None = None, **flags: object) -> JointSearch:
     dotted = {f"search.{name}": value for name, value in flags.items()}
     settings: RunSettings = load_settings("demo", flags={**dotted, "space.networks": 10})
     task = task or make_task()
     path = archive.path.parent / "run"
     folder = RunFolder(path, settings)
     folder.close()
-    return Pipeline(settings, task, Resources(archive, Scripted(task.data), path), folder)
+    return JointSearch(settings, task, Resources(archive, Scripted(task.data), path), folder)
 
 
 def candidate(network: Architecture, step: int = 0, start: int = 0) -> Candidate:

@@ -10,9 +10,9 @@ import torch
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution
 from archpress.architectures.simplification import simplify
-from archpress.compression.descent import Step
-from archpress.compression.objective import Objective
-from archpress.compression.repair import repair
+from archpress.compression.joint.descent import Step
+from archpress.compression.joint.objective import Objective
+from archpress.compression.joint.repair import repair
 from archpress.compression.task import CompressionTask, trainable
 
 

@@ -1,0 +1,21 @@
+"""What a search hands on to the final training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from archpress.evaluation.record import Label
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The outcome of a search.
+
+    Attributes:
+        finalists: What is to be trained finally, best first.
+        labelled: Digests of all networks that the search asked a label of.
+        origins: Digest -> where a network came from, in words.
+    """
+
+    finalists: list[Label]
+    labelled: frozenset[str]
+    origins: Mapping[str, str] = field(default_factory=dict)
