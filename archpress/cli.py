@@ -200,7 +200,7 @@ def report(
     ] = False,
 ) -> None:
     """Print the result of a run as tables."""
-    from archpress.reporting.tables import path_table
+    from archpress.reporting.paths import path_table
 
     _print_report(run)
     if path:

@@ -21,20 +21,16 @@ from archpress.evaluation.executors import InProcess
 from tests.tiny_runs import ROOT, FinishedRun, snapshot
 
 CHANGES: dict[str, Any] = {
-    "space__networks": 10,
     "space__max_macs": "20%",
     "label__epochs": 1,
-    "embedding__size": 8,
-    "embedding__channels": 8,
-    "embedding__hidden": 8,
-    "embedding__iterations": 20,
-    "embedding__unlabelled": 0,
     "search__target_parameters": 25_000,
-    "search__steps": 2,
-    "search__starts": 2,
-    "search__candidates": 2,
-    "search__rounds": 1,
-    "search__fine_tune_iterations": 0,
+    "guided__start": 6,
+    "guided__rounds": 1,
+    "guided__batch": 3,
+    "guided__starts": 2,
+    "guided__steps": 2,
+    "guided__contenders": 2,
+    "guided__contender_epochs": 2,
     "final__epochs": 2,
     "final__seeds": 1,
     "final__finalists": 1,
@@ -115,16 +111,14 @@ def test_the_model_is_the_one_in_the_run_folder(result: CompressionResult) -> No
 def test_settings_are_named_with_two_underscores(result: CompressionResult) -> None:
     assert result.compressed.epochs == 2
     assert len(result.compressed.test_accuracy) == 1
-    assert len((result.folder / "architectures.jsonl").read_text().splitlines()) == 10
+    assert len((result.folder / "proposals.jsonl").read_text().splitlines()) == result.labels == 9
 
 
 def test_progress_is_told_stage_by_stage(
     result: CompressionResult, told: list[tuple[str, int, int]]
 ) -> None:
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert [stages[0], stages[1], *stages[-2:]] == [
-        "labels", "embedding", "final training", "test set"
-    ]  # fmt: skip
+    assert stages == ["labels", "round 1", "contest", "final training", "test set"]
     assert all(0 < done <= total for _, done, total in told)
     assert {stage for stage, done, total in told if done == total} == set(stages)
 
@@ -183,7 +177,9 @@ def test_paths_may_be_paths(data: DataSet, finished_run: FinishedRun, tmp_path: 
     with pytest.raises(DataError, match=r"nowhere\.npz, which does not exist"):
         archpress.compress("digits-cnn", tmp_path / "nowhere.npz", out=tmp_path / "run")
     folder = shutil.copytree(finished_run.folder, tmp_path / "copy")
-    with pytest.raises(RunFolderError, match=r"holds another run .its space.networks is 10, not"):
+    with pytest.raises(
+        RunFolderError, match=r"holds another run .its space.max_macs is '20%', not"
+    ):
         archpress.compress(finished_run.network, finished_run.data, out=folder)
 
 

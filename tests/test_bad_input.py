@@ -22,6 +22,7 @@ from tests.tiny_runs import (
     FinishedRun,
     archpress,
     archpress_process,
+    finish_joint_run,
     refusal,
     refused,
     snapshot,
@@ -389,9 +390,7 @@ def without(name: str) -> Damage:
     return damage
 
 
-DAMAGES: list[tuple[str, Damage, str]] = [
-    ("archive.sqlite", write("garbage " * 200), "archive.sqlite is not a usable archive"),
-    ("archive.sqlite", halve, "archive.sqlite is "),
+JOINT_DAMAGES: list[tuple[str, Damage, str]] = [
     ("embedding.safetensors", halve, "delete its two files to fit it again"),
     ("embedding.safetensors", write(""), "delete its two files to fit it again"),
     ("embedding.safetensors", Path.unlink, "delete its two files to fit it again"),
@@ -402,6 +401,23 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("architectures.jsonl", write(""), "architectures.jsonl holds no architecture"),
     ("architectures.jsonl", drop_last_line, "it holds 9 networks, not 10; delete it and"),
     ("architectures.jsonl", write("{}\n"), "architectures.jsonl, line 1: expected a JSON object"),
+]
+
+AGAIN = "; delete it and the same networks are proposed again"
+DAMAGES: list[tuple[str, Damage, str]] = [
+    ("archive.sqlite", write("garbage " * 200), "archive.sqlite is not a usable archive"),
+    ("archive.sqlite", halve, "archive.sqlite is "),
+    ("proposals.jsonl", halve, AGAIN),
+    ("proposals.jsonl", write("{}\n"), AGAIN),
+    ("proposals.jsonl", write("[]\n"), AGAIN),
+    ("proposals.jsonl", write("\x00"), AGAIN),
+    ("proposals.jsonl", append('{"round": 1, "network": {}}\n'), AGAIN),
+    ("regressors.jsonl", halve, "regressors.jsonl is damaged: "),
+    ("descent.jsonl", halve, "descent.jsonl is damaged: "),
+    ("descent.jsonl", append("7\n"), "descent.jsonl is damaged: "),
+    ("known.json", write(""), "known.json is damaged: "),
+    ("known.json", write('{"a": 1}'), "known.json is damaged: "),
+    ("known.json", write("[1, 2]"), "known.json is damaged: "),
     ("environment.json", halve, "environment.json is damaged: "),
     ("environment.json", write("[]"), "environment.json is damaged: "),
     ("environment.json", without("precision"), "expected a JSON object with data_digest, precisio"),
@@ -412,6 +428,25 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("results/archpress.json", write("7"), "results/archpress.json is damaged: "),
     ("weights/*.safetensors", halve, "delete it and the network is trained again"),
 ]
+
+
+@pytest.fixture(scope="module")
+def joint_run(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run of the joint search, on the same network and data."""
+    return finish_joint_run(tmp_path_factory.mktemp("joint"), finished_run)
+
+
+@pytest.mark.parametrize(("name", "damage", "words"), JOINT_DAMAGES)
+def test_a_damaged_folder_of_a_joint_search_is_not_continued(
+    name: str, damage: Damage, words: str, place: Path, joint_run: FinishedRun
+) -> None:
+    copied = Path(shutil.copytree(joint_run.folder, place / "run"))
+    damage(copied / name)
+    with untouched(copied):
+        result = joint_run.compress(copied, "--resume")
+    sentence = refusal(result.exit_code, result.stderr)
+    assert words in sentence
+    assert str(copied) in sentence
 
 
 @pytest.mark.parametrize(("name", "damage", "words"), DAMAGES)
@@ -428,13 +463,19 @@ def test_a_damaged_run_folder_is_not_continued(
 
 
 def test_what_a_refusal_says_to_delete_can_be_deleted(
-    copied: Path, finished_run: FinishedRun
+    place: Path, finished_run: FinishedRun, joint_run: FinishedRun
 ) -> None:
-    for name in ("architectures.jsonl", "environment.json", "results/base.json", "result.json"):
-        (copied / name).unlink()
-    assert finished_run.compress(copied, "--resume").exit_code == 0
-    for name in ("architectures.jsonl", "results/base.json", "results/archpress.json"):
-        assert (copied / name).read_bytes() == (finished_run.folder / name).read_bytes()
+    kept = {
+        "guided": ("proposals.jsonl", "regressors.jsonl", "descent.jsonl", "candidates.jsonl"),
+        "joint": ("architectures.jsonl",),
+    }
+    for run, searched in zip((finished_run, joint_run), kept.values(), strict=True):
+        copied = Path(shutil.copytree(run.folder, place / f"run{len(searched)}"))
+        for name in (*searched, "environment.json", "results/base.json", "result.json"):
+            (copied / name).unlink()
+        assert run.compress(copied, "--resume").exit_code == 0
+        for name in (*searched, "results/base.json", "results/archpress.json"):
+            assert (copied / name).read_bytes() == (run.folder / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["random_search", "width_scaling"])
@@ -520,20 +561,20 @@ def test_a_disk_too_small_for_what_is_known_already_is_refused(
 
 
 def test_a_run_that_filled_its_disk_is_continued_where_there_is_room(
-    small_disk: Callable[[int], Path], finished_run: FinishedRun, place: Path
+    small_disk: Callable[[int], Path], joint_run: FinishedRun, place: Path
 ) -> None:
     # Labels without the weights beside them: a worker trains again, and cannot save.
-    known = shutil.copy(finished_run.folder / "archive.sqlite", place)
+    known = shutil.copy(joint_run.folder / "archive.sqlite", place)
     disk = small_disk(450)
-    result = finished_run.compress(disk / "run", "--archive", known)
+    result = joint_run.compress(disk / "run", "--archive", known)
     sentence = refusal(result.exit_code, result.stderr)
     assert f"{disk / 'run' / 'weights'}/" in sentence
     assert "make room and call again (compress: with --resume)" in sentence
     moved = shutil.copytree(disk / "run", place / "moved")
     assert (moved / "embedding.json").exists()
-    assert finished_run.compress(moved, "--resume").exit_code == 0
+    assert joint_run.compress(moved, "--resume").exit_code == 0
     for name in ("base.json", "archpress.json"):
-        ours, theirs = (f / "results" / name for f in (moved, finished_run.folder))
+        ours, theirs = (f / "results" / name for f in (moved, joint_run.folder))
         assert ours.read_bytes() == theirs.read_bytes()
 
 

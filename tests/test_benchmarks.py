@@ -5,12 +5,15 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archpress.architectures.architecture import Architecture
+from archpress.compression.guided.settings import GuidedSettings
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job
 from archpress.training.recipe import TrainingRecipe
@@ -91,11 +94,7 @@ def test_a_quick_race_of_labels_has_all_arms_and_equal_losses(tmp_path: Path) ->
 
 def test_the_fidelity_study_counts_and_ranks_as_by_hand(tmp_path: Path) -> None:
     """Five networks whose cheap labels swap two of them: Spearman 0.9, at a twenty-fifth."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        fidelity = importlib.import_module("fidelity")
-    finally:
-        sys.path.pop(0)
+    fidelity = imported("fidelity")
     cheap = fidelity.CHEAP[0]
     with Archive.in_memory() as archive:
         for place, network in enumerate(fidelity.networks(42)[:5]):
@@ -112,6 +111,14 @@ def test_the_fidelity_study_counts_and_ranks_as_by_hand(tmp_path: Path) -> None:
     assert (facts["networks"], facts["reliability"]) == (5, pytest.approx(1))
 
 
+def imported(script: str) -> Any:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module(script)
+    finally:
+        sys.path.pop(0)
+
+
 def run_of(network: Architecture, by: TrainingRecipe, seed: int, accuracy: float) -> Evaluation:
     job = Job(network, by, seed, "data")
     steps = by.epochs * (54_000 // by.batch_size)
@@ -119,3 +126,55 @@ def run_of(network: Architecture, by: TrainingRecipe, seed: int, accuracy: float
         job, "ok", validation_accuracy=accuracy, losses=(1.0,) * by.epochs, images=54_000,
         steps=steps, seconds=float(by.epochs),
     )  # fmt: skip
+
+
+def small_table(folder: Path) -> dict[str, float]:
+    """Write 81 networks that differ in four layers; return their accuracies in per cent."""
+    keys = [f"{a}{b}{c}00{d}00" for a, b, c, d in product("012", repeat=4)]
+    truth = {key: 70 + 1.3 * int(key[0]) + sum(map(int, key)) for key in keys}
+    rows = {key: {"test_acc": [x - 0.1, x, x + 0.1]} for key, x in truth.items()}
+    (folder / "nas-bench-macro_cifar10.json").write_text(json.dumps(rows))
+    return truth
+
+
+def test_the_search_comparison_keeps_to_budget_and_labels_and_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = imported("search")
+    truth, out = small_table(tmp_path), tmp_path / "results.jsonl"
+    quick = GuidedSettings(start=14, rounds=1, batch=8, starts=2, steps=2)
+    monkeypatch.setattr(search, "SETTINGS", {22: quick})
+    monkeypatch.setattr(search, "RATIOS", (1.5,))
+    monkeypatch.setattr(search, "ITERATIONS", 4)
+    monkeypatch.setattr(search, "fit_readout", partial(search.fit_readout, iterations=40))
+    search.run([*search.ARMS], [22], 1, out, tmp_path)
+    results = search.read(out)
+    assert [result.arm for result in results] == [*search.ARMS]
+    sizes = {k: imported("published_tables").macro_network(k).cost.parameters for k in truth}
+    within = [truth[key] for key in truth if sizes[key] <= max(sizes.values()) / 1.5]
+    for result in results:
+        assert result.oracle == pytest.approx(max(within) / 100)
+        assert result.met <= result.oracle
+        assert all(a <= result.met for a in result.chosen.values())
+        assert {round(100 * a, 6) for a in result.chosen.values()} <= {round(x, 6) for x in within}
+        assert result.chosen["label"] == result.met, "labels rank as the truth does here"
+        assert result.asked == 22 or (result.arm == "paper" and 0 < result.asked <= 10)
+    written = out.read_bytes()
+    search.run([*search.ARMS], [22], 1, out, tmp_path)
+    assert out.read_bytes() == written
+
+
+def test_the_search_comparison_pairs_repeats_as_by_hand() -> None:
+    """Differences of 1, 2 and 3 points: mean 2, half width 4.303 / sqrt 3; repeat 9 has no pair."""
+    search = imported("search")
+    rows = {"ours": (0.91, 0.92, 0.93), "random": (0.9, 0.9, 0.9)}
+    found = [
+        search.Result(arm, 50, 3.0, repeat, {"label": a, "drawn": a}, 0.95, 0.95, 50, 1.0)
+        for arm, accuracies in rows.items()
+        for repeat, a in enumerate(accuracies)
+    ]
+    found.append(search.Result("random", 50, 3.0, 9, {"label": 0.5}, 0.95, 0.95, 50, 1.0))
+    lines = search.table(found, "drawn").splitlines()
+    assert "| 1 / 3 | ours | 92.00 | 3.000 ± 2.484 | – | – | 3 |" in lines
+    assert "| 1 / 3 | random | 80.00 | 15.000 ± 31.824 | +2.000 ± 2.484 | – | 4 |" in lines
+    assert any("random, chosen as ours | 90.00 | 5.000 ± 0.000 |" in line for line in lines)

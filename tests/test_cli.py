@@ -31,17 +31,35 @@ from archpress.files import write_json
 from tests.tiny_runs import (
     LABELLED,
     ROOT,
+    START,
     FinishedRun,
     archpress,
     archpress_process,
+    finish_joint_run,
     plain,
     refused,
+    small_readout,
     snapshot,
 )
 
 
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
+
+
+def records(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def networks_of(run: FinishedRun) -> list[Any]:
+    """The networks that a search proposed, as JSON values."""
+    return [row["network"] for row in records(run.folder / "proposals.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def joint_run(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A run of the joint search, on the same network and data."""
+    return finish_joint_run(tmp_path_factory.mktemp("joint"), finished_run)
 
 
 def row_of(name: str, row: dict[str, Any], base: dict[str, Any]) -> str:
@@ -69,7 +87,7 @@ def test_compress_ends_with_costs_compression_and_test_accuracy(finished_run: Fi
 
 
 def test_compress_shows_how_far_each_stage_is(finished_run: FinishedRun) -> None:
-    for stage in ("labels", "embedding", "final training", "test set"):
+    for stage in ("labels", "round 1", "contest", "final training", "test set"):
         assert f"{stage}: 100 %" in finished_run.output
 
 
@@ -97,17 +115,30 @@ def test_a_report_is_what_compress_ended_with_however_often_it_is_called(
     assert snapshot(finished_run.folder) == before
 
 
-def test_a_report_shows_the_descent_where_asked_to(finished_run: FinishedRun) -> None:
-    short = archpress("report", finished_run.folder)
-    long = archpress("report", finished_run.folder, "--path")
+def test_a_report_shows_the_descent_where_asked_to(joint_run: FinishedRun) -> None:
+    short = archpress("report", joint_run.folder)
+    long = archpress("report", joint_run.folder, "--path")
     assert long.exit_code == 0
     assert long.stdout.startswith(short.stdout)
-    lines = (finished_run.folder / "descent.jsonl").read_text().splitlines()
+    lines = (joint_run.folder / "descent.jsonl").read_text().splitlines()
     steps = [line for line in map(json.loads, lines) if line["start"] == 0]
     said = plain(long.stdout.removeprefix(short.stdout))
     assert len(steps) == 4  # the input network decoded, and three steps
     for step in steps:
         assert f"{step['parameters']:,} " in said
+
+
+def test_a_report_shows_the_best_network_of_each_guided_step(finished_run: FinishedRun) -> None:
+    long = archpress("report", finished_run.folder, "--path")
+    assert (long.exit_code, long.stderr) == (0, "")
+    said = plain(long.stdout.removeprefix(archpress("report", finished_run.folder).stdout))
+    path = [row for row in records(finished_run.folder / "descent.jsonl") if row["start"] == 0]
+    steps = {row["step"] for row in path}
+    assert steps
+    for step in steps:
+        best = max((row for row in path if row["step"] == step), key=lambda row: row["value"])
+        assert f"{step} {best['length']:.2f} {100 * best['value']:.1f} " in said
+        assert f"{best['parameters']:,} {best['macs']:,}" in said
 
 
 def test_a_report_in_a_narrow_terminal_loses_no_figure(finished_run: FinishedRun) -> None:
@@ -148,17 +179,38 @@ def test_rivals_stand_beside_the_result(finished_run: FinishedRun, tmp_path: Pat
 
 @pytest.mark.usefixtures("in_process")
 def test_what_another_run_knows_is_not_trained_again(
-    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    joint_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:
         raise AssertionError("everything is known already")
 
     monkeypatch.setattr("archpress.evaluation.executors.run_job", refuse)
-    known = finished_run.folder / "archive.sqlite"
-    done = finished_run.compress(tmp_path / "run", "--archive", known)
+    known = joint_run.folder / "archive.sqlite"
+    done = joint_run.compress(tmp_path / "run", "--archive", known)
     assert (done.exit_code, done.stderr) == (0, "")
-    ours, theirs = (f / "results" / "base.json" for f in (tmp_path / "run", finished_run.folder))
+    ours, theirs = (f / "results" / "base.json" for f in (tmp_path / "run", joint_run.folder))
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_guided_search_goes_on_from_what_another_run_knows(
+    finished_run: FinishedRun, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    known = finished_run.folder / "archive.sqlite"
+    with small_readout():
+        done = finished_run.compress(
+            folder, "--archive", known, "--target-parameters", "50%",
+        )  # fmt: skip
+    assert (done.exit_code, done.stderr) == (0, "")
+    before = {row["architecture"] for row in records(finished_run.folder / "proposals.jsonl")}
+    proposed = records(folder / "proposals.jsonl")
+    assert {row["architecture"] for row in proposed} & before == set()
+    assert {row["source"] for row in proposed} & {"start"} == set()
+    record = read(folder / "result.json")
+    assert record["labels"] == len(proposed) < LABELLED
+    assert len(read(folder / "known.json")) >= len(before)
+    assert record["base"] == read(finished_run.folder / "result.json")["base"]
 
 
 # ------------------------------------------------------------------ the stages one by one
@@ -185,7 +237,7 @@ def test_a_sample_is_decided_by_its_seed_and_keeps_its_limits(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("in_process")
 def test_networks_are_labelled_once(finished_run: FinishedRun, tmp_path: Path) -> None:
-    lines = (finished_run.folder / "architectures.jsonl").read_text().splitlines()
+    lines = [json.dumps(network) for network in networks_of(finished_run)]
     (tmp_path / "two.jsonl").write_text("\n".join(lines[:2]) + "\n")
     archive = tmp_path / "new" / "archive.sqlite"
     command = (
@@ -426,17 +478,18 @@ def test_a_run_interrupted_in_two_stages_ends_as_the_undisturbed_one(
     assert_ends_saved_soon(labelling)
     assert len(workers) == 1
     assert not workers_of(labelling.pid)
-    assert 0 < labels_in(folder / "archive.sqlite") < LABELLED
+    assert 0 < labels_in(folder / "archive.sqlite") < START
 
-    fitting = archpress_process(*command, "--resume")
-    wait_for_line(fitting, "embedding: ")
-    assert_ends_saved_soon(fitting)
-    assert labels_in(folder / "archive.sqlite") == LABELLED
-    assert not (folder / "embedding.json").exists()
+    searching = archpress_process(*command, "--resume")
+    wait_for_line(searching, "round 1: ")
+    assert_ends_saved_soon(searching)
+    assert START <= labels_in(folder / "archive.sqlite") <= LABELLED
+    assert not (folder / "results").exists()
 
     done = finished_run.compress(folder, "--resume")
     assert (done.exit_code, done.stderr) == (0, "")
-    for name in ("architectures.jsonl", "results/base.json", "results/archpress.json"):
+    searched = ("known.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl")
+    for name in (*searched, "results/base.json", "results/archpress.json"):
         assert (folder / name).read_bytes() == (finished_run.folder / name).read_bytes()
 
 

@@ -5,40 +5,40 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from typer.testing import CliRunner, Result
 
 from archpress.cli import app
+from archpress.evaluation.executors import InProcess
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = """
 [data]
 name = "{data}"
 [space]
-networks = 10
 max_macs = "20%"
 [label]
 recipe = "label-digits"
 epochs = 3
-[embedding]
-size = 8
-channels = 8
-hidden = 8
-iterations = 300
-batch_size = 8
-unlabelled = 16
 [search]
 target_parameters = "40%"
-steps = 3
-starts = 2
-candidates = 2
+[guided]
+start = 8
 rounds = 1
-fine_tune_iterations = 2
+batch = 4
+starts = 2
+steps = 2
+contenders = 2
+contender_epochs = 2
 [final]
 recipe = "final-digits"
 epochs = 2
@@ -49,7 +49,29 @@ workers = 1
 precision = "float32"
 onnx = false
 """
-LABELLED = 11  # the sampled networks and the input network
+START = 8
+LABELLED = START + 4
+JOINT = """
+[space]
+networks = 10
+max_macs = "20%"
+[embedding]
+size = 8
+channels = 8
+hidden = 8
+iterations = 30
+batch_size = 8
+unlabelled = 16
+[search]
+method = "joint"
+target_parameters = "40%"
+steps = 3
+starts = 2
+candidates = 2
+rounds = 1
+fine_tune_iterations = 2
+"""
+"""What stands in place of the tables from ``space`` on, but for recipes, for the joint search."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +97,37 @@ class FinishedRun:
         return archpress(
             "compress", self.network, "--settings", self.settings, "--out", folder, *options
         )
+
+
+@contextmanager
+def small_readout() -> Iterator[None]:
+    """Fit the readout of a guided search to fewer networks, in fewer steps."""
+    from archpress.compression.guided import search
+    from archpress.embedding.readout import fit_readout
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "READ", 150)
+        patch.setattr(search, "fit_readout", partial(fit_readout, iterations=60))
+        yield
+
+
+def finish_joint_run(home: Path, other: FinishedRun) -> FinishedRun:
+    """Run the joint search on another run's network and data; trains in this process."""
+    text = other.settings.read_text()
+    tables = [
+        table for table in text.split("[") if not table.startswith(("space", "search", "gui"))
+    ]
+    settings = home / "joint.toml"
+    settings.write_text("[".join(tables) + JOINT)
+    joint = FinishedRun(home / "run", settings, other.data, other.network, "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "archpress.compression.runs.ProcessPool",
+            lambda data, precision, workers: InProcess(data, precision),
+        )
+        result = joint.compress(joint.folder)
+    assert result.exit_code == 0, result.output
+    return replace(joint, output=result.stdout)
 
 
 def write_images(path: Path, **changes: Any) -> Path:

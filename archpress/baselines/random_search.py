@@ -3,20 +3,21 @@
 import torch
 
 from archpress.compression.budget import sample_within
+from archpress.compression.contest import finalists
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult, spent_on_labels
-from archpress.compression.selection import to_train_finally
+from archpress.compression.searched import Searched
 from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.sweep import evaluate
 
 SEED_OFFSET = 2_000_000
 
 
-def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
+def search(task: CompressionTask, resources: Resources) -> Searched:
     """Return the best of ``task.labels`` random networks of the space within the budget.
 
     Sizes are stratified as the space stratifies them, over a decade below the budget at least;
-    labels, finalists and final training are those of the task.
+    labels, contest and number of finalists are those of the task.
     """
     generator = torch.Generator().manual_seed(task.seed + SEED_OFFSET)
     networks = sample_within(task.space, task.budget, task.labels, generator, task.latency)
@@ -24,9 +25,15 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
         networks, task.label_recipe, resources.archive, resources.executor,
         on_progress=resources.reporter("random labels"),
     ).labels  # fmt: skip
-    base, compressed = finish(task, to_train_finally(labels, task, None), resources)
-    digests = {network.digest for network in networks}
-    count, epochs = spent_on_labels(resources.archive, task, digests)
+    digests = frozenset(network.digest for network in networks)
+    return Searched(finalists(labels, task, resources, None), digests)
+
+
+def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
+    """Return the network that random search ends in, trained finally as every method's."""
+    found = search(task, resources)
+    base, compressed = finish(task, found.finalists, resources)
+    count, epochs = spent_on_labels(resources.archive, task, found.labelled)
     return CompressionResult(
         "random_search", base, compressed, "random draw", count, epochs, resources.folder
     )

@@ -1,6 +1,7 @@
 """Labels of networks for a search (Algorithm 1, line 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.task import CompressionTask, Resources
@@ -28,6 +29,16 @@ def label_networks(
         on_progress=resources.reporter(stage),
     )  # fmt: skip
     return list(sweep.labels)
+
+
+def labelled_record(record: Mapping[str, Any], label: Label) -> dict[str, Any]:
+    """Return the record of a candidate with its network and what its label said."""
+    return {
+        **record,
+        "accuracy": label.accuracy,
+        "status": label.evaluations[0].status,
+        "network": label.architecture.to_json(),
+    }
 
 
 def check_given_weights(task: CompressionTask, resources: Resources) -> None:

@@ -1,11 +1,14 @@
 """Algorithm 1 from afar: search, then train what was found."""
 
 from archpress.compression.finishing import finish
+from archpress.compression.guided.search import GuidedSearch
 from archpress.compression.joint.search import JointSearch
 from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import RunSettings
 from archpress.compression.task import CompressionTask, Resources
+
+UNPROPOSED = "labelled before the search proposed any"
 
 
 def compress(
@@ -19,9 +22,11 @@ def compress(
         resources: Archive, executor and run folder.
         folder: The run folder, to write in.
     """
-    found = JointSearch(settings, task, resources, folder).run()
+    guided = settings.search.method == "guided"
+    search = (GuidedSearch if guided else JointSearch)(settings, task, resources, folder)
+    found = search.run()
     with folder.timed("final training"):
         base, compressed = finish(task, found.finalists, resources)
-    count, epochs = spent_on_labels(resources.archive, task, found.labelled)
-    origin = found.origins.get(compressed.architecture.digest, "labelled for the fit")
+    count, epochs = spent_on_labels(resources.archive, task, found.labelled, found.known)
+    origin = found.origins.get(compressed.architecture.digest, UNPROPOSED)
     return CompressionResult("archpress", base, compressed, origin, count, epochs, folder.path)

@@ -24,6 +24,7 @@ from archpress.compression.reachable import check_budget
 from archpress.compression.settings import RunSettings, read_amount
 from archpress.compression.task import CompressionTask, TrainedNetwork
 from archpress.datasets.dataset import DataSet, load
+from archpress.embedding import vocabulary
 from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError, UnknownNetworkError
 from archpress.importing.networks import FoundNetwork, find_network
@@ -142,8 +143,15 @@ def trained_weights(
     return None, f"its weights give {at_chance}: it is trained by the final recipe"
 
 
-def _search_note(network: Architecture) -> str:
-    reason = why_inexpressible(network)
+def labels_of(settings: RunSettings) -> int:
+    """Return how many networks a search labels that knows none, and a rival may."""
+    if settings.search.method == "guided":
+        return settings.guided.labels
+    return settings.space.networks + settings.search.candidates * settings.search.rounds
+
+
+def _search_note(network: Architecture, guided: bool) -> str:
+    reason = vocabulary.why_inexpressible(network) if guided else why_inexpressible(network)
     return f"the search starts from labelled networks alone: {reason}" if reason else ""
 
 
@@ -192,6 +200,7 @@ def prepare(
     trained, why = trained_weights(settings, data, found)
     space = make_space(settings, network)
     timed = settings.constraints.latency_ms is not None
+    guided = settings.search.method == "guided"
     told = make_latency(settings, network, space, kept) if timed else None
     latency_note = told.described(network) if told else ""
     task = CompressionTask(
@@ -200,14 +209,16 @@ def prepare(
         space=space,
         budget=make_budget(settings, network, told),
         label_recipe=label,
-        labels=settings.space.networks + settings.search.candidates * settings.search.rounds,
+        labels=labels_of(settings),
         final_recipe=final,
         finalists=settings.final.finalists,
         seed=settings.seed,
         trained=trained,
         max_accuracy_drop=settings.constraints.max_accuracy_drop,
-        notes=(*found.notes, *filter(None, (why, _search_note(network), latency_note))),
+        notes=(*found.notes, *filter(None, (why, _search_note(network, guided), latency_note))),
         latency=told,
+        contenders=settings.guided.contenders if guided else 0,
+        contender_epochs=settings.guided.contender_epochs,
     )
     check_budget(task)
     return task

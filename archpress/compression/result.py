@@ -61,12 +61,21 @@ class CompressionResult:
         }
 
 
-def spent_on_labels(archive: Archive, task: CompressionTask, networks: Set[str]) -> tuple[int, int]:
-    """Return (networks labelled, epochs trained) among the digests ``networks``."""
+def spent_on_labels(
+    archive: Archive, task: CompressionTask, networks: Set[str], known: Set[str] = frozenset()
+) -> tuple[int, int]:
+    """Return (networks labelled, epochs trained) among the digests ``networks``.
+
+    Runs with a key in ``known`` were there before.
+    """
     recipe = task.label_recipe.digest
+    recipes = {recipe, task.contest_recipe.digest}
     runs = [
         run for run in archive
-        if (run.recipe.digest, run.data_digest) == (recipe, task.data.digest)
+        if run.recipe.digest in recipes
+        and run.data_digest == task.data.digest
         and run.architecture.digest in networks
+        and run.key not in known
     ]  # fmt: skip
-    return len({run.architecture.digest for run in runs}), sum(run.epochs_trained for run in runs)
+    labelled = {run.architecture.digest for run in runs if run.recipe.digest == recipe}
+    return len(labelled), sum(run.epochs_trained for run in runs)

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,33 @@ def read_record(path: Path, *names: str) -> dict[str, Any]:
     return record
 
 
+def read_records(path: Path, names: Set[str], remedy: str) -> list[dict[str, Any]]:
+    """Return the JSON objects of a JSON lines file that the run wrote; none where it is absent.
+
+    Args:
+        path: The file.
+        names: Keys that every line must have.
+        remedy: What to do about a damaged file, in words.
+
+    Raises:
+        RunFolderError: A line is no such object.
+    """
+    records = []
+    text = path.read_text(errors="replace") if path.exists() else ""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or not record.keys() >= names:
+            raise RunFolderError(
+                f"{path} is damaged: line {number} is no JSON object with "
+                f"{', '.join(sorted(names))}; {remedy}"
+            )
+        records.append(record)
+    return records
+
+
 def read_settings(folder: Path) -> RunSettings:
     """Return the settings of a run folder.
 
@@ -146,6 +173,9 @@ def read_settings(folder: Path) -> RunSettings:
         raise RunFolderError(f"{folder} is no run folder: it has no run.toml") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error
+    if "guided" not in values and isinstance(values.get("search", {}), dict):
+        # written when there was but one way to search
+        values["search"] = {"method": "joint", **values.get("search", {})}
     return parse_settings(values, str(path))
 
 

@@ -13,6 +13,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.budget import value_of
 from archpress.compression.finishing import Finished, input_scaling_of
+from archpress.compression.guided.knowledge import check_kept
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import compress
 from archpress.compression.preparation import load_data, prepare
@@ -69,11 +70,12 @@ def compress_in(
     if known is not None:
         open_archive(known).close()
     with _opened(path, settings, resume, task, progress) as (folder, resources):
+        notes = list(task.notes)
         if known is not None:
-            adopt(known, resources)
+            notes.append(adopt(known, resources))
         folder.write_json(
             "network.json",
-            {"name": settings.network, "trained": bool(task.trained), "notes": list(task.notes)},
+            {"name": settings.network, "trained": bool(task.trained), "notes": notes},
         )
         result = compress(settings, task, resources, folder)
         folder.write_json("results/base.json", result.base.to_json())
@@ -95,23 +97,27 @@ def kept_bounds(task: CompressionTask, network: Architecture) -> dict[str, Any]:
     return {"bounds": bounds} if bounds else {}
 
 
-def adopt(known: Path, resources: Resources) -> None:
+def adopt(known: Path, resources: Resources) -> str:
     """Take over the evaluations of another run's archive, and the weights that lie beside it.
 
-    Only what was trained in this run's arithmetic is taken: labels must be comparable.
+    Only what was trained in this run's arithmetic is taken: labels must be comparable. Returns in
+    words how much that was.
 
     Raises:
         ArchiveError: There is no usable archive.
     """
     with open_archive(known) as other:
         ours = family(resources.executor.precision)
-        resources.archive.merge(e for e in other if e.arithmetic == ours)
+        theirs = list(other)
+    comparable = [run for run in theirs if run.arithmetic == ours]
+    resources.archive.merge(comparable)
     folder = resources.folder / "weights"
     folder.mkdir(exist_ok=True)
     for weights in (known.parent / "weights").glob("*.safetensors"):
         if not (folder / weights.name).exists():
             shutil.copyfile(weights, folder / f"{weights.name}.part")
             (folder / f"{weights.name}.part").replace(folder / weights.name)
+    return f"{len(comparable)} of {len(theirs)} runs taken over from {known}, those in {ours}"
 
 
 def rival_in(
@@ -175,6 +181,8 @@ def _check_kept_files(path: Path, settings: RunSettings) -> None:
             )
     if (path / "embedding.json").exists():
         Embedding.load(path)
+    if settings.search.method == "guided":
+        check_kept(path)
     for record in sorted((path / "results").glob("*.json")):
         read_record(record)
     for weights in sorted((path / "weights").glob("*.safetensors")):

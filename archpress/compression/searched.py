@@ -12,10 +12,12 @@ class Searched:
 
     Attributes:
         finalists: What is to be trained finally, best first.
-        labelled: Digests of all networks that the search asked a label of.
+        labelled: Digests of the networks whose labels the search asked for, or knew.
         origins: Digest -> where a network came from, in words.
+        known: Keys of runs that the archive held before the search; they cost it nothing.
     """
 
     finalists: list[Label]
     labelled: frozenset[str]
     origins: Mapping[str, str] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import in_words
 from archpress.compression.task import CompressionTask
 from archpress.errors import ArchpressError, BudgetError
@@ -10,17 +11,21 @@ from archpress.evaluation.record import Label
 ROUNDING = 1e-9
 
 
-def merit(label: Label, task: CompressionTask) -> float:
+def worth(accuracy: float, network: Architecture, task: CompressionTask) -> float:
     """Return what selection maximises.
 
     Within a budget that is validation accuracy. Without one it is the negative objective of
     section 4.4 on measured values, ``-(|a - 1| + lambda p / p_input)``.
     """
-    accuracy = -1.0 if label.accuracy is None else label.accuracy
     if task.budget.bounds:
         return accuracy
-    share = label.architecture.cost.parameters / task.network.cost.parameters
+    share = network.cost.parameters / task.network.cost.parameters
     return accuracy - 1 - task.budget.weight * share
+
+
+def merit(label: Label, task: CompressionTask) -> float:
+    """Return what a label is worth; less than any where it has no accuracy."""
+    return worth(-1.0 if label.accuracy is None else label.accuracy, label.architecture, task)
 
 
 def best(labels: Iterable[Label], task: CompressionTask, count: int) -> list[Label]:

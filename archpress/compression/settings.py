@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from archpress.architectures.spaces import BLOCKS
 from archpress.compression.constraints import ConstraintSettings, LatencySettings
+from archpress.compression.guided.settings import GuidedSettings
 from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.training.precision import PrecisionChoice
@@ -118,9 +119,12 @@ class FinalSettings(RecipeSettings):
 
 
 class SearchSettings(_Table):
-    """``[search]``: the descent and the candidates.
+    """``[search]``: the budget, the way to search, and the paper's descent and candidates.
 
     Attributes:
+        method: ``guided`` searches in rounds, in the pretrained embedding, as ``[guided]`` says;
+            ``joint`` learns an embedding of its own from labels and descends in that (paper). What
+            follows but for ``target_parameters`` and ``parameter_weight`` is for ``joint``.
         target_parameters: p_0, the parameter budget; a count or a share of the input network. The
             result's exact count never exceeds it. ``0`` sets no bound (the paper's p_0 = 0). A
             profile's does not count where constraints are given.
@@ -140,6 +144,7 @@ class SearchSettings(_Table):
         consider_labelled: Whether networks labelled for the fit may be chosen as well.
     """
 
+    method: Literal["guided", "joint"] = "guided"
     target_parameters: Amount = "10%"
     target_accuracy: float = Field(default=1.0, ge=0, le=1)
     parameter_weight: float = Field(default=1.0, ge=0)
@@ -177,6 +182,7 @@ class RunSettings(_Table):
     label: RecipeSettings = RecipeSettings(recipe=DEFAULT_RECIPE)
     embedding: EmbeddingSettings = EmbeddingSettings()
     search: SearchSettings = SearchSettings()
+    guided: GuidedSettings = GuidedSettings()
     constraints: ConstraintSettings = ConstraintSettings()
     latency: LatencySettings = LatencySettings()
     final: FinalSettings = FinalSettings(recipe="final-short")

@@ -87,6 +87,9 @@ class CompressionTask:
         max_accuracy_drop: Where set, the smallest network is wanted whose validation accuracy is at
             most so far below the input network's.
         latency: Tells milliseconds of a network, where the budget bounds them.
+        contenders: How many of the best labelled networks are trained again, longer, before the
+            finalists are chosen among them; 0 for none.
+        contender_epochs: How much longer.
     """
 
     network: Architecture
@@ -102,6 +105,15 @@ class CompressionTask:
     notes: tuple[str, ...] = ()
     max_accuracy_drop: float | None = None
     latency: Latency | None = None
+    contenders: int = 0
+    contender_epochs: int = 3
+
+    @property
+    def contest_recipe(self) -> TrainingRecipe:
+        """How contenders are trained: the label recipe, longer, as a complete schedule."""
+        epochs = self.contender_epochs * self.label_recipe.epochs
+        name = f"{self.label_recipe.name}-contest"
+        return self.label_recipe.model_copy(update={"name": name, "epochs": epochs})
 
     def affords(self, network: Architecture) -> bool:
         """Return whether a network is within the budget; its latency is the predicted one."""

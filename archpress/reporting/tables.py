@@ -12,7 +12,6 @@ from rich.text import Text
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.summary import COLUMNS, rows_of
 from archpress.errors import RunFolderError
-from archpress.files import read_json_lines
 from archpress.reporting.profiling import bounds_note
 
 
@@ -133,44 +132,4 @@ def network_table(network: Architecture, name: str) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows_of(network):
         table.add_row(*row.cells)
-    return table
-
-
-def path_table(folder: Path, steps: int = 20) -> Table:
-    """Return predicted against measured along the first descent from the input network.
-
-    Parameters are exact at every step; an accuracy stands where the decoding was labelled.
-
-    Raises:
-        RunFolderError: The run has not come to its descent yet.
-    """
-    rows = [
-        row
-        for row in read_json_lines(folder / "descent.jsonl")
-        if row["round"] == 0 and row["start"] == 0 and row["step"] <= steps
-    ]
-    if not rows:
-        raise RunFolderError(f"the run in {folder} has no descent yet: continue it with --resume")
-    labelled = [
-        row for name in ("candidates", "path") for row in read_json_lines(folder / f"{name}.jsonl")
-    ]
-    measured = {
-        row["architecture"]: row["accuracy"] for row in labelled if row["accuracy"] is not None
-    }
-    table = Table(title="From the input network: predicted and measured")
-    columns = ("step", "L_c", "accuracy, predicted", "measured", "parameters, predicted", "exact")
-    for column in columns:
-        table.add_column(column, justify="right")
-    table.add_column("as decoded")
-    for row in rows:
-        accuracy = measured.get(row["architecture"])
-        table.add_row(
-            str(row["step"]),
-            f"{row['objective']:.3f}",
-            f"{100 * row['predicted_accuracy']:.1f}",
-            "" if accuracy is None else f"{100 * accuracy:.1f}",
-            f"{row['predicted_parameters']:,.0f}",
-            f"{row['parameters']:,}",
-            "; ".join(row["repairs"]) or "valid",
-        )
     return table

@@ -1,8 +1,9 @@
 """Random search: as many labels as the method may have, inside the same budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import SettingsError
 from archpress.evaluation.archive import Archive
+from archpress.evaluation.record import Evaluation, Job
 from tests.compression.tasks import Scripted, make_task
 from tests.small_networks import generator
 
@@ -53,6 +55,36 @@ def test_the_best_label_is_trained_finally_and_chosen(tmp_path: Path) -> None:
     final = {job.architecture for job in executor.jobs if job.recipe == task.final_recipe}
     assert final == {task.network, winner, second_best}
     assert result.architecture == winner
+
+
+def test_it_has_the_contest_of_the_search_and_what_that_costs_is_counted(tmp_path: Path) -> None:
+    task = make_task(contenders=3, contender_epochs=4)
+    result, executor = searched(task, tmp_path)
+    contest = [job for job in executor.jobs if job.recipe == task.contest_recipe]
+    networks = labelled_by(executor, task)
+    assert len(contest) == len({job.architecture for job in contest}) == 3
+    assert {job.architecture for job in contest} <= set(networks)
+    assert result.labels == len(networks)
+    assert result.label_epochs == len(networks) + 3 * 4
+
+
+def test_the_best_of_the_contest_goes_before_the_best_label(tmp_path: Path) -> None:
+    class ByEpochs(Scripted):
+        """The longer the training, the worse the network that was best."""
+
+        def run(self, jobs: Sequence[Job], *told: Any) -> Iterator[Evaluation]:
+            long = any(job.recipe == task.contest_recipe for job in jobs)
+            self.accuracies = {best.digest: 0.4 if long else 0.9, second.digest: 0.8}
+            yield from super().run(jobs, *told)
+
+    task = make_task(contenders=2)
+    _, first = searched(task, tmp_path / "first")
+    best, second = labelled_by(first, task)[:2]
+    executor = ByEpochs(task.data)
+    result, _ = searched(task, tmp_path / "second", executor)
+    final = {job.architecture for job in executor.jobs if job.recipe == task.final_recipe}
+    assert final == {task.network, second}
+    assert result.architecture == second
 
 
 def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:

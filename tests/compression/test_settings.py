@@ -50,6 +50,7 @@ def test_the_paper_profile_has_the_numbers_of_the_paper() -> None:
     assert (final.epochs, final.batch_size, final.learning_rate) == (150, 128, 0.001)
     assert settings.embedding == PAPER
     search = settings.search
+    assert search.method == "joint"
     assert (search.target_parameters, search.target_accuracy) == (0, 1.0)
     assert (search.step, search.starts, search.rounds) == ("gradient", 1, 1)
     assert (search.fine_tune_iterations, search.consider_labelled) == (0, False)
@@ -59,6 +60,15 @@ def test_profiles_of_our_own_use_our_configuration() -> None:
     assert load_settings("cpu").embedding == EmbeddingSettings()
     demo = load_settings("demo").embedding
     assert demo == EmbeddingSettings(iterations=1_200, decay_period=500, unlabelled=2_000)
+
+
+def test_profiles_of_our_own_search_in_the_pretrained_embedding() -> None:
+    assert RunSettings(network="conv7").search.method == "guided"
+    for profile, labels in (("cpu", 100), ("demo", 48)):
+        settings = load_settings(profile)
+        assert settings.search.method == "guided"
+        assert settings.guided.labels == labels
+        assert settings.guided.contenders > settings.final.finalists
 
 
 def test_an_unknown_profile_names_the_nearest() -> None:
@@ -116,6 +126,8 @@ def test_what_a_profile_sets_itself_stays_over_a_chosen_configuration() -> None:
         ("embedding.configuratoin", "configuration"),
         ("embedding.lamda_1", "lambda_1"),
         ("search.target_parameter", "target_parameters"),
+        ("guided.rouns", "rounds"),
+        ("guided.contender", "contenders"),
         ("final.finalist", "finalists"),
         ("execution.worker", "workers"),
     ],
@@ -143,6 +155,20 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
         ("space.name", "papers"),
         ("space.networks", 9),
         ("space.max_activation_megabytes", 0),
+        ("search.method", "guide"),
+        ("guided.start", -1),
+        ("guided.rounds", 0),
+        ("guided.warm_rounds", -1),
+        ("guided.batch", 0),
+        ("guided.minutes", -1),
+        ("guided.gradient", 1.1),
+        ("guided.mutation", -0.1),
+        ("guided.caution", -1),
+        ("guided.starts", 0),
+        ("guided.steps", 0),
+        ("guided.reach", 0),
+        ("guided.contenders", -1),
+        ("guided.contender_epochs", 0),
         ("search.target_accuracy", 1.1),
         ("search.parameter_weight", -1),
         ("search.steps", 0),

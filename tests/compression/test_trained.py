@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from archpress.training.augmentation import normalise
 from tests.compression.tasks import Scripted, label_of, network_of, watched
 from tests.small_networks import generator
 from tests.tiny_runs import archpress as command
-from tests.tiny_runs import refused
+from tests.tiny_runs import refused, small_readout
 
 
 def brightness_data() -> DataSet:
@@ -57,6 +58,12 @@ class Brightness(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.fc(self.conv(x).mean((2, 3)))
         return logits
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    with small_readout():
+        yield
 
 
 SCALED = {"trained.mean": [0.5], "trained.deviation": [0.25], "search.target_parameters": 0}
@@ -135,6 +142,7 @@ def test_the_input_network_is_tested_once_with_its_own_weights(
     assert reads  # the watched part was indeed read
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("form", ["state dict", "nested", "safetensors", "factory"])
 def test_the_command_line_takes_trained_networks(form: str, tmp_path: Path) -> None:
     data = brightness_data()
@@ -187,11 +195,11 @@ def write_project(folder: Path, form: str) -> Path:
         nested = {"state_dict": {f"module.{name}": value for name, value in state.items()}}
         torch.save(nested if form == "nested" else state, folder / "w.pt")
     (folder / "tiny.toml").write_text(
-        "[space]\nnetworks = 10\nmin_parameters = 40\nmax_parameters = 2000\n"
+        "[space]\nmin_parameters = 40\nmax_parameters = 2000\n"
         'max_macs = 500000\nblocks = ["plain"]\n'
-        "[label]\nepochs = 1\nseeds = 1\n[embedding]\nsize = 8\nchannels = 8\nhidden = 8\n"
-        "iterations = 20\nbatch_size = 8\nunlabelled = 10\n[search]\ntarget_parameters = 0\n"
-        "steps = 2\nstarts = 2\ncandidates = 2\nrounds = 1\n[final]\nepochs = 1\nseeds = 1\n"
+        "[label]\nepochs = 1\nseeds = 1\n[search]\ntarget_parameters = 0\n"
+        "[guided]\nstart = 5\nrounds = 1\nbatch = 2\nstarts = 1\nsteps = 1\ncontenders = 0\n"
+        "[final]\nepochs = 1\nseeds = 1\n"
         'finalists = 1\n[execution]\nworkers = 1\nprecision = "float32"\nonnx = false\n'
     )
     return folder
@@ -199,14 +207,15 @@ def write_project(folder: Path, form: str) -> Path:
 
 TINY_RUN: dict[str, Any] = {
     "trained__mean": [0.5], "trained__deviation": [0.25], "search__target_parameters": 0,
-    "space__networks": 10, "space__min_parameters": 40, "space__max_parameters": 2_000,
+    "space__min_parameters": 40, "space__max_parameters": 2_000,
     "space__max_macs": 500_000, "space__blocks": ["plain"], "label__epochs": 1, "label__seeds": 1,
-    "embedding__iterations": 20, "embedding__unlabelled": 10, "embedding__size": 8,
-    "embedding__channels": 8, "embedding__hidden": 8, "search__steps": 2, "search__rounds": 1,
+    "guided__start": 5, "guided__rounds": 1, "guided__batch": 2, "guided__starts": 1,
+    "guided__steps": 1, "guided__contenders": 0,
     "final__epochs": 1, "final__seeds": 1, "execution__workers": 1, "execution__onnx": False,
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("in_process")
 def test_from_python_a_module_is_taken_as_it_is(tmp_path: Path) -> None:
     write_project(tmp_path, "state dict")
     module = Brightness()
@@ -217,6 +226,7 @@ def test_from_python_a_module_is_taken_as_it_is(tmp_path: Path) -> None:
     assert module.training
 
 
+@pytest.mark.usefixtures("in_process")
 def test_weights_that_changed_are_not_continued_with(tmp_path: Path) -> None:
     folder = write_project(tmp_path, "state dict")
     data = brightness_data()
@@ -267,6 +277,7 @@ def test_from_python_a_file_of_weights_goes_with_a_name(network: Any, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_rival_runs_no_code_that_the_folder_names(tmp_path: Path) -> None:
     module, path = Brightness(), tmp_path / "run"
     archpress.compress(module, brightness_data(), out=path, profile="demo", **TINY_RUN)

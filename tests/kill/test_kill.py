@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 500
 LABELLED = 11  # the sampled networks and the input network
 STAGES = ["start-up", "labels", "fit", "search", "final training"]
+GUIDED_STAGES = ["start-up", "labels", "search", "contest", "final training"]
 SETTINGS = """
 [data]
 name = "{data}"
@@ -48,12 +49,21 @@ iterations = 60
 batch_size = 8
 unlabelled = 16
 [search]
+method = "{method}"
 target_parameters = "20%"
 steps = 6
 starts = 2
 candidates = 3
 rounds = 2
 fine_tune_iterations = 3
+[guided]
+start = 10
+rounds = 2
+batch = 4
+starts = 2
+steps = 2
+contenders = 4
+contender_epochs = 20
 [final]
 recipe = "final-digits"
 epochs = 1
@@ -172,9 +182,9 @@ class Evaluating:
         ]  # fmt: skip
 
     def plan(self, chance: random.Random, undisturbed: Path) -> Iterator[Kill]:
-        for _ in range(5):
+        for _ in range(2):
             yield Kill(seconds=chance.uniform(0.1, 2.5))
-        for _ in range(7):
+        for _ in range(4):
             yield Kill(records=chance.randint(1, 2), seconds=chance.uniform(0, 0.1))
 
     def ready(self, kill: Kill, archive: Path) -> Callable[[float], bool]:
@@ -191,12 +201,20 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Compressing:
-    """The command `compress` with the settings of a folder."""
+    """The command `compress` with the settings of a folder, by the joint search."""
 
     home: Path
+    method: ClassVar[str] = "joint"
+    stages: ClassVar[list[str]] = STAGES
+    texts: ClassVar[tuple[str, ...]] = (
+        "architectures.jsonl", "candidates.jsonl", "descent.jsonl", "fit.jsonl"
+    )  # fmt: skip
+    binaries: ClassVar[tuple[str, ...]] = (
+        "embedding.safetensors", "compressed/weights.safetensors"
+    )  # fmt: skip
 
     def arguments(self, run: Path) -> list[object]:
-        settings = self.home / "tiny.toml"
+        settings = self.home / f"{self.method}.toml"
         return [
             "compress", "digits-cnn", "--profile", "demo", "--settings", settings, "--out", run,
             "--resume",
@@ -204,15 +222,12 @@ class Compressing:
 
     def plan(self, chance: random.Random, undisturbed: Path) -> Iterator[Kill]:
         took = seconds_by_stage(undisturbed)
-        for _ in range(2):
-            yield Kill(seconds=chance.uniform(0.1, 2.5))
-        for _ in range(2):
-            yield Kill("labels", seconds=chance.uniform(0, 0.1))
+        yield Kill(seconds=chance.uniform(0.1, 2.5))
+        yield Kill("labels", seconds=chance.uniform(0, 0.1))
         for _ in range(2):
             yield Kill("fit", seconds=chance.uniform(0, 0.3))
-        for stage in ("search", "final training"):
-            yield Kill(stage, seconds=chance.uniform(0, 0.1))
-            yield Kill(stage, seconds=chance.uniform(0, took[stage]))
+        yield Kill("search", seconds=chance.uniform(0, 0.1))
+        yield Kill("final training", seconds=chance.uniform(0, took["final training"]))
 
     def ready(self, kill: Kill, run: Path) -> Callable[[float], bool]:
         known = records(run / "archive.sqlite")
@@ -223,14 +238,62 @@ class Compressing:
 
     def outcome(self, run: Path) -> dict[str, Any]:
         result = json.loads((run / "result.json").read_text())
-        texts = ("architectures", "candidates", "descent", "fit")
-        binaries = ("embedding.safetensors", "compressed/weights.safetensors")
         return {
             "archive": evaluations(run / "archive.sqlite"),
             **{name: result[name] for name in ("base", "compressed", "labels", "label_epochs")},
-            **{name: (run / f"{name}.jsonl").read_text() for name in texts},
-            **{name: (run / name).read_bytes() for name in binaries},
+            **{name: (run / name).read_text() for name in self.texts},
+            **{name: (run / name).read_bytes() for name in self.binaries},
         }
+
+
+@dataclass(frozen=True)
+class Guiding(Compressing):
+    """The same by the guided search: the records in the archive tell how far it is."""
+
+    method: ClassVar[str] = "guided"
+    stages: ClassVar[list[str]] = GUIDED_STAGES
+    texts: ClassVar[tuple[str, ...]] = (
+        "known.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl", "candidates.jsonl"
+    )  # fmt: skip
+    binaries: ClassVar[tuple[str, ...]] = ("compressed/weights.safetensors",)
+
+    def plan(self, chance: random.Random, undisturbed: Path) -> Iterator[Kill]:
+        took = seconds_by_stage(undisturbed)
+        yield Kill(seconds=chance.uniform(0.1, 2.5))
+        for _ in range(2):
+            yield Kill("labels", seconds=chance.uniform(0, 0.05))
+        yield Kill("search", seconds=chance.uniform(0, took["search"]))
+        yield Kill("search", records=1, seconds=chance.uniform(0, 0.1))
+        yield Kill("contest", seconds=chance.uniform(0, 0.1))
+        for _ in range(2):
+            yield Kill("final training", seconds=chance.uniform(0, took["final training"]))
+
+    def ready(self, kill: Kill, run: Path) -> Callable[[float], bool]:
+        known, mark = records(run / "archive.sqlite"), run / "candidates.jsonl"
+
+        def ready(began: float) -> bool:
+            found = records(run / "archive.sqlite")
+            if kill.stage == "search" and not kill.records:
+                return mark.exists() and mark.stat().st_mtime > began
+            wanted = kill.stage == "start-up" or found > known
+            return wanted and found >= self.begins[kill.stage]
+
+        return ready
+
+    def where(self, run: Path) -> tuple[str, int]:
+        known = records(run / "archive.sqlite")
+        return [stage for stage, least in self.begins.items() if known >= least][-1], known
+
+    @property
+    def begins(self) -> dict[str, int]:
+        """How many records there are when a stage begins, as an undisturbed run tells."""
+        undisturbed = self.home / f"{type(self).__name__}-0"
+        rounds = [
+            json.loads(line)["round"]
+            for line in (undisturbed / "proposals.jsonl").read_text().splitlines()
+        ]
+        counts = [1, rounds.count(0), len(rounds), records(undisturbed / "archive.sqlite") - 3]
+        return {"start-up": 0, **dict(zip(GUIDED_STAGES[1:], counts, strict=True))}
 
 
 Command = Evaluating | Compressing
@@ -284,16 +347,18 @@ def home(tmp_path: Path) -> Path:
     networks = space.sample(30, torch.Generator().manual_seed(0)).architectures
     lines = (json.dumps(network.to_json()) + "\n" for network in networks)
     (tmp_path / "architectures.jsonl").write_text("".join(lines))
-    (tmp_path / "tiny.toml").write_text(SETTINGS.format(data=tmp_path / "digits.npz"))
+    for method in ("joint", "guided"):
+        text = SETTINGS.format(data=tmp_path / "digits.npz", method=method)
+        (tmp_path / f"{method}.toml").write_text(text)
     return tmp_path
 
 
 @pytest.mark.timeout(900)
 def test_whatever_the_moments_of_the_kills_the_end_is_the_same(home: Path) -> None:
     began = time.monotonic()
-    commands: list[Command] = [Evaluating(home), Compressing(home)]
+    commands: list[Command] = [Guiding(home), Compressing(home), Evaluating(home)]
     with ThreadPoolExecutor(2) as threads:
-        outcomes = list(threads.map(undisturbed_and_disturbed, commands, (1, 2)))
+        outcomes = list(threads.map(undisturbed_and_disturbed, commands, (3, 2, 1)))
     for command, (undisturbed, disturbed) in zip(commands, outcomes, strict=True):
         expected = command.outcome(undisturbed)
         print(type(command).__name__, disturbed.kills)
@@ -305,4 +370,5 @@ def test_whatever_the_moments_of_the_kills_the_end_is_the_same(home: Path) -> No
     print(f"{len(kills)} kills in {time.monotonic() - began:.0f} s")
     assert len(kills) >= 20
     assert sum(known > 0 for _, known in kills) >= 10
-    assert set(STAGES[1:]) <= {stage for stage, _ in outcomes[1][1].kills}
+    for stages, (_, disturbed) in zip((GUIDED_STAGES, STAGES), outcomes, strict=False):
+        assert set(stages[1:]) <= {stage for stage, _ in disturbed.kills}

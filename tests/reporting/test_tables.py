@@ -12,11 +12,11 @@ from rich.table import Table
 from archpress.architectures.references import digits_cnn
 from archpress.errors import RunFolderError
 from archpress.files import write_json, write_text
+from archpress.reporting.paths import path_table
 from archpress.reporting.tables import (
     files_table,
     ledger_table,
     network_table,
-    path_table,
     percent,
     read_result,
     result_table,
@@ -224,5 +224,6 @@ def test_the_descent_from_the_input_network_is_set_beside_its_labels(tmp_path: P
 
 
 def test_a_run_without_a_descent_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="has no descent yet: continue it with --resume"):
+    message = "has no descent from its input network yet: continue it with --resume"
+    with pytest.raises(RunFolderError, match=message):
         path_table(write_descent(tmp_path, decoding(0, start=1)))

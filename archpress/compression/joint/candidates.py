@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.layers import Convolution
 from archpress.architectures.simplification import simplify
+from archpress.compression.admission import refusal
 from archpress.compression.joint.descent import Step
 from archpress.compression.joint.objective import Objective
 from archpress.compression.joint.repair import repair
-from archpress.compression.task import CompressionTask, trainable
+from archpress.compression.task import CompressionTask
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def rank(path: Iterable[Candidate], task: CompressionTask, objective: Objective)
     refused: Counter[str] = Counter()
     usable = []
     for candidate in distinct.values():
-        reason = _refusal(candidate.architecture, task)
+        reason = refusal(candidate.architecture, task)
         if reason:
             refused[reason] += 1
         else:
@@ -138,17 +138,3 @@ def reencoded_objective(architectures: list[Architecture], objective: Objective)
     accuracy = embedding.accuracy_regressor(embedding.encode(architectures))
     counts = torch.tensor([a.cost.parameters for a in architectures])
     return objective.combine(accuracy, embedding.parameter_target.of(counts))
-
-
-def _refusal(architecture: Architecture, task: CompressionTask) -> str:
-    if architecture == task.network:
-        return "the input network itself"
-    if not any(isinstance(layer, Convolution) for layer in architecture.layers):
-        return "no convolution"
-    if not task.affords(architecture):
-        return "beyond the budget"
-    limits = task.space.limits
-    too_large = architecture.cost.parameters > limits.max_parameters
-    if too_large or not trainable(limits, architecture):
-        return "beyond the limits of the space"
-    return ""

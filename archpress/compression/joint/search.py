@@ -14,7 +14,11 @@ from archpress.compression.joint.candidates import Candidate, Candidates, decode
 from archpress.compression.joint.descent import descend, mean_distance
 from archpress.compression.joint.objective import Objective
 from archpress.compression.joint.population import draw_population, sampling_record
-from archpress.compression.labelling import check_given_weights, label_networks
+from archpress.compression.labelling import (
+    check_given_weights,
+    label_networks,
+    labelled_record,
+)
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.searched import Searched
 from archpress.compression.selection import best, to_train_finally
@@ -232,18 +236,9 @@ class JointSearch:
         found = [(candidate, search.labelled[d]) for d, candidate in search.found.items()]
         for name, pairs in (("candidates", found), ("path", search.measured)):
             self.folder.write_json_lines(
-                f"{name}.jsonl", [labelled_record(candidate, label) for candidate, label in pairs]
+                f"{name}.jsonl",
+                [labelled_record(candidate.to_json(), label) for candidate, label in pairs],
             )
-
-
-def labelled_record(candidate: Candidate, label: Label) -> dict[str, object]:
-    """Return a candidate with its network and what its label said."""
-    return {
-        **candidate.to_json(),
-        "accuracy": label.accuracy,
-        "status": label.evaluations[0].status,
-        "network": candidate.architecture.to_json(),
-    }
 
 
 def examples(labels: Iterable[Label]) -> list[Example]:
