@@ -12,14 +12,14 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from published_tables import CIFAR10, INVERTED, nas_bench_macro
+from macro_space import TABLE, Problem, Space, Values
+from published_tables import CIFAR10
 from scipy.stats import t
 from torch import Tensor
 
@@ -36,148 +36,21 @@ from archpress.compression.joint.objective import Objective
 from archpress.compression.joint.repair import repair
 from archpress.embedding.fitting import Example, Fit
 from archpress.embedding.pretrained import shipped
-from archpress.embedding.readout import Readout, encode, fit_readout
 from archpress.embedding.settings import PAPER
 from archpress.embedding.tokens import why_inexpressible
 from archpress.prediction.choice import fit_best
-from archpress.prediction.description import Description, describe
 from archpress.prediction.gaussian_process import GaussianProcess
 from archpress.prediction.normal_scores import OnNormalScores
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
-TABLE = "nas-bench-macro_cifar10.json"
 RATIOS = (1.85, 3.0, 4.0)
 """Budgets: the parameters of the largest network divided by so much."""
 SETTINGS = {50: GuidedSettings(start=20, rounds=3, batch=10), 100: GuidedSettings()}
 """By the number of labels; at 100 the defaults of the product."""
-DIGITS = ("0", *INVERTED)
 ITERATIONS = 4_000
 """Of the paper's 80,000, for its arm; the learning rate decays in proportion."""
 CANDIDATES, STEPS = 10, 20
 """Of the paper: decodings labelled, steps taken."""
-Places = NDArray[np.int64]
-Values = NDArray[np.float64]
-
-
-# ------------------------------------------------------------------ the table
-
-
-@dataclass(frozen=True, eq=False)
-class Space:
-    """The distinct networks of the table, with all that is known of them without a label.
-
-    Attributes:
-        keys: Of each network, the first that means it; ``B`` of them.
-        place: Any key -> number of its network.
-        networks: The networks.
-        accuracies: By seed, ``[B, 3]``.
-        described: As regressors read them.
-        embeddings: ``[B, D]``.
-        readout: Features from embeddings, fitted to all of them.
-    """
-
-    keys: Sequence[str]
-    place: Mapping[str, int]
-    networks: Sequence[Architecture]
-    accuracies: Values
-    described: Description
-    embeddings: Tensor
-    readout: Readout
-
-    @classmethod
-    def read(cls, folder: Path) -> "Space":
-        """Return the table in a folder."""
-        table = nas_bench_macro(folder)
-        keys = list(json.loads((folder / TABLE).read_text(encoding="utf-8")))
-        first: dict[Architecture, int] = {}
-        for row, network in enumerate(table.networks):
-            first.setdefault(network, row)
-        number = {network: place for place, network in enumerate(first)}
-        place = {k: number[n] for k, n in zip(keys, table.networks, strict=True)}
-        rows, networks = [*first.values()], list(first)
-        return cls(
-            [keys[row] for row in rows], place, networks, table.accuracies[rows],
-            describe(networks), encode(shipped(), networks), fit_readout(shipped(), networks),
-        )  # fmt: skip
-
-    @cached_property
-    def number(self) -> Mapping[Architecture, int]:
-        """Network -> its number."""
-        return {network: place for place, network in enumerate(self.networks)}
-
-    @cached_property
-    def truth(self) -> Values:
-        """The mean over seeds, ``[B]``."""
-        mean: Values = self.accuracies.mean(1)
-        return mean
-
-    @cached_property
-    def parameters(self) -> Places:
-        """Counts of parameters, ``[B]``."""
-        return np.array([network.cost.parameters for network in self.networks])
-
-    def neighbours(self, place: int) -> list[int]:
-        """Return the networks of keys that differ in one digit."""
-        key = self.keys[place]
-        found = (key[:i] + digit + key[i + 1 :] for i in range(len(key)) for digit in DIGITS)
-        return [self.place[other] for other in found if self.place.get(other, place) != place]
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """The best network within a budget is wanted, by few labels.
-
-    Attributes:
-        space: The table.
-        labels: How many may be asked.
-        ratio: See `RATIOS`.
-        repeat: Decides the seed that labels are of, and all that is random.
-    """
-
-    space: Space
-    labels: int
-    ratio: float
-    repeat: int
-
-    @cached_property
-    def bound(self) -> int:
-        """Parameters a network may have."""
-        return int(self.space.parameters.max() / self.ratio)
-
-    @cached_property
-    def within(self) -> Places:
-        """The networks within the budget."""
-        return np.flatnonzero(self.space.parameters <= self.bound)
-
-    @cached_property
-    def order(self) -> list[int]:
-        """The networks within the budget in random order."""
-        return [int(x) for x in np.random.default_rng(self.repeat).permutation(self.within)]
-
-    @cached_property
-    def signal(self) -> Values:
-        """What labels say, ``[B]``."""
-        return self.space.accuracies[:, self.repeat % self.space.accuracies.shape[1]]
-
-    def random(self, number: int) -> np.random.Generator:
-        """Return the generator of a round."""
-        return np.random.default_rng([self.repeat, number])
-
-    def admitting(self, known: Sequence[int]) -> Callable[[Architecture], Architecture]:
-        """Return what maps networks to members; those ``known`` have a label."""
-        inside, space = np.setdiff1d(self.within, known), self.space
-        allowed, places = set(inside.tolist()), space.embeddings[inside]
-
-        @cache
-        def admit(network: Architecture) -> Architecture:
-            number = space.number.get(network)
-            if number in allowed:
-                return network
-            y = encode(shipped(), [network]) if number is None else space.embeddings[[number]]
-            nearest = int(torch.cdist(y, places).argmin())
-            return space.networks[int(inside[nearest])]
-
-        return admit
 
 
 # ------------------------------------------------------------------ searches without a regressor
@@ -458,8 +331,8 @@ def search(problem: Problem, arm: str) -> Result:
 def choices(problem: Problem, known: list[int], rules: Sequence[str] = RULES) -> dict[str, int]:
     """Return which labelled network each rule chooses.
 
-    The best label; the best mean of label and expectation, as `GuidedSearch` ranks; the best
-    expectation alone; the best mean of label and what is expected without that label.
+    The best label; the best mean of label and expectation; the best expectation alone; the best
+    mean of label and what is expected without that label, as `GuidedSearch` ranks.
     """
     scores = {"label": problem.signal[known]}
     if len(rules) > 1:
@@ -564,7 +437,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="*", default=[*ARMS], choices=[*ARMS])
     parser.add_argument("--labels", nargs="+", type=int, default=[*SETTINGS], choices=[*SETTINGS])
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument("--choice", default="drawn", choices=RULES[1:], help="of our arms")
+    parser.add_argument("--choice", default="held_out", choices=RULES[1:], help="of our arms")
     parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     parser.add_argument("--out", type=Path, required=True, help="results, continued where begun")
     options = parser.parse_args()

@@ -160,7 +160,7 @@ ARGUMENTS = [
     ("fit no-archive.sqlite --out embedding", "no-archive.sqlite is not a usable archive"),
     ("fit empty.sqlite --out embedding --configuration papr", "did you mean 'paper'?"),
     ("fit {run}/archive.sqlite --out notes.txt", "File exists: notes.txt"),
-    ("fit {run}/archive.sqlite --out {run}", "holds an embedding already: name another folder"),
+    ("fit {run}/archive.sqlite --out {run}", "holds a run: name another folder"),
     # archive
     ("archive export absent.sqlite out.jsonl", "there is no archive absent.sqlite"),
     ("archive export no-archive.sqlite out.jsonl", "no-archive.sqlite is not a usable archive"),

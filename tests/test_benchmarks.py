@@ -146,7 +146,8 @@ def test_the_search_comparison_keeps_to_budget_and_labels_and_continues(
     monkeypatch.setattr(search, "SETTINGS", {22: quick})
     monkeypatch.setattr(search, "RATIOS", (1.5,))
     monkeypatch.setattr(search, "ITERATIONS", 4)
-    monkeypatch.setattr(search, "fit_readout", partial(search.fit_readout, iterations=40))
+    space = imported("macro_space")
+    monkeypatch.setattr(space, "fit_readout", partial(space.fit_readout, iterations=40))
     search.run([*search.ARMS], [22], 1, out, tmp_path)
     results = search.read(out)
     assert [result.arm for result in results] == [*search.ARMS]

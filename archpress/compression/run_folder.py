@@ -99,7 +99,7 @@ class RunFolder:
         try:
             yield
         finally:
-            line = {"stage": stage, "seconds": round(time.perf_counter() - start, 2)}
+            line = {"stage": stage, "seconds": round(time.perf_counter() - start, 4)}
             with (self.path / "ledger.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -108,7 +108,7 @@ def seconds_by_stage(folder: Path) -> dict[str, float]:
     """Return the wall seconds of each stage, resumed parts added up."""
     seconds: dict[str, float] = {}
     for line in read_json_lines(folder / "ledger.jsonl"):
-        seconds[line["stage"]] = round(seconds.get(line["stage"], 0.0) + line["seconds"], 2)
+        seconds[line["stage"]] = round(seconds.get(line["stage"], 0.0) + line["seconds"], 4)
     return seconds
 
 

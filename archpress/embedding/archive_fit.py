@@ -36,12 +36,14 @@ def fit_archive(
 
     Raises:
         ArchiveError: There is no usable archive.
-        EmbeddingError: It has too few labels, or ``folder`` holds an embedding.
+        EmbeddingError: It has too few labels, or ``folder`` holds an embedding or a run.
         SettingsError: Unknown configuration.
     """
     if configuration not in CONFIGURATIONS:
         hint = nearest(configuration, CONFIGURATIONS)
         raise SettingsError(f"unknown configuration {configuration!r}{hint}")
+    if (folder / "run.toml").exists():
+        raise EmbeddingError(f"{folder} holds a run: name another folder")
     if (folder / "embedding.json").exists():
         raise EmbeddingError(f"{folder} holds an embedding already: name another folder")
     changes = {"unlabelled": 0} | ({"iterations": iterations} if iterations else {})

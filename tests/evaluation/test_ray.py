@@ -41,7 +41,7 @@ def in_process(jobs: list[Job]) -> list[Evaluation]:
     return without_seconds(InProcess(digits()).run(jobs))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
