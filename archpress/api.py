@@ -42,7 +42,7 @@ def compress(
         resume: Continue a run of the same settings in ``out``.
         progress: Called with (stage, units done, units in all).
         **changes: Settings by name with two underscores for the dot of the settings file, such as
-            ``search__target_parameters="10%"`` or ``space__networks=100``, and whole tables, such
+            ``search__target_parameters="10%"`` or ``guided__rounds=2``, and whole tables, such
             as ``constraints={"macs": 0.05, "file_bytes": 100_000}``; ``max_accuracy_drop=0.005``
             asks for the smallest network within half a point of the input network.
 

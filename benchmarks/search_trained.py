@@ -21,6 +21,7 @@ from scipy.stats import t as student
 
 from archpress.architectures.architecture import Architecture
 from archpress.baselines import random_search, width_scaling
+from archpress.compression.contest import finalists
 from archpress.compression.finishing import Finished, read_test, train_finally
 from archpress.compression.guided.knowledge import KNOWN
 from archpress.compression.guided.search import GuidedSearch
@@ -78,7 +79,9 @@ def finalists_of(arm: str, repeat: int, task: CompressionTask, resources: Resour
     folder = RunFolder(resources.folder / f"{arm}-{repeat}", settings, resume=True)
     try:
         if settings.search.method == "joint":
-            return JointSearch(settings, task, resources, folder).run().finalists
+            wide = replace(task, finalists=CONTENDERS)
+            found = JointSearch(settings, wide, resources, folder).run().finalists
+            return finalists(found, task, resources, None)
         if not (folder.path / KNOWN).exists():
             folder.write_json(KNOWN, [])  # the archive is that of all arms
         return GuidedSearch(settings, task, resources, folder).run().finalists

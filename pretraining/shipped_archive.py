@@ -2,7 +2,8 @@
 
     python pretraining/shipped_archive.py --archive labels.sqlite
 
-Killed and called again, it goes on. ``blocks`` networks on Fashion-MNIST, sizes spread evenly over
+Killed and called again, it goes on; begun anew, it goes on from the labels beside this script, if
+there are any. ``blocks`` networks on Fashion-MNIST, sizes spread evenly over
 three decades, one initialisation each and three of the held-out tenth, whose noise is the ceiling
 of every rank correlation.
 """
@@ -16,6 +17,7 @@ from archpress.architectures.spaces import SPACES, Limits
 from archpress.datasets.dataset import load
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.archive_card import card, held_out, main_labels
+from archpress.evaluation.archive_lines import read_json_lines
 from archpress.evaluation.executors import ProcessPool
 from archpress.evaluation.sweep import evaluate
 from archpress.files import write_text
@@ -24,6 +26,9 @@ from archpress.training.recipe import find_recipe
 
 NAME = "fashion-mnist-blocks"
 PRETRAINED = Path(__file__).parents[1] / "archpress" / "pretrained"
+MADE = Path(__file__).with_name(f"{NAME}.jsonl.xz")
+"""Labels made so far, by machines that did not come to the end."""
+
 LIMITS = Limits(1_000, 1_000_000, 10_000_000, max_activation_bytes=150_000)
 SEED = 2026
 SEEDS_OF_HELD_OUT = 3
@@ -39,6 +44,8 @@ def label(archive: Path, count: int, workers: int | None) -> None:
     kept = held_out(networks)
     several = recipe.model_copy(update={"seeds": SEEDS_OF_HELD_OUT})
     with Archive(archive) as store, ProcessPool(data, choose_precision("auto"), workers) as pool:
+        if not len(store) and MADE.exists():
+            store.merge(read_json_lines(MADE))
         for part, by in ((networks, recipe), ([n for n in networks if n in kept], several)):
             made = evaluate(part, by, store, pool)
             print(f"{len(made.trained)} runs of {len(part)} networks", flush=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from archpress.architectures import widths
 from archpress.architectures.architecture import Architecture
-from archpress.compression.budget import Budget, Latency, in_words, value_of
+from archpress.compression.budget import LATENCY, Budget, Latency, in_words, value_of
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
@@ -47,6 +47,12 @@ def measured(task: CompressionTask) -> Architecture:
             break
         budget = replace(budget, latency_ms=TIGHTENING * budget.latency_ms)
         network = thinned(task.network, budget, latency)
+    if not task.affords(network):
+        taken = value_of(network, LATENCY, latency)
+        raise BudgetError(
+            f"thinned {TIGHTENINGS} times the network still takes {taken:.3g} ms as measured, more "
+            f"than the budget of {in_words(task.budget.bounds)}"
+        )
     return network
 
 

@@ -35,6 +35,8 @@ METRICS: Mapping[str, str] = {
 """What can be bounded, and how it is called in a sentence."""
 
 PATIENCE = 1_000
+BYTES = 4
+"""Of a parameter in float32."""
 
 
 def value_of(network: Architecture, metric: str, latency: Latency | None = None) -> float:
@@ -99,13 +101,20 @@ def amount(metric: str, value: float) -> str:
     return f"{number} {METRICS[metric]}"
 
 
+def parameters_within(budget: Budget) -> int | None:
+    """Return how many parameters the bounds leave room for; a file holds little else."""
+    bounds = [budget.parameters, budget.file_bytes and budget.file_bytes // BYTES]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
 def narrowed(space: Space, budget: Budget) -> Space:
     """Return the space with the bounds as its limits.
 
     Sizes reach over a decade below the bound of parameters at least.
     """
-    limits, size = space.limits, budget.parameters
+    limits, size = space.limits, parameters_within(budget)
     if size is not None:
+        size = min(size, limits.max_parameters)
         least = min(limits.min_parameters, max(1, size // 10))
         limits = replace(limits, min_parameters=least, max_parameters=size)
     if budget.macs is not None:

@@ -131,6 +131,7 @@ class DeviceLatency:
 
     def described(self, network: Architecture) -> str:
         """Return the latency of a network and how good predictions are, in words."""
+        self.measure(network)
         timing = self.timings[network.digest]
         return (
             f"a forward pass takes {timing.median:.3g} ms ({timing.low:.3g} to {timing.high:.3g}, "
@@ -181,7 +182,7 @@ def read_latency(file: Path, measure: Measure) -> DeviceLatency:
         model = LatencyModel(**{**fields, "coefficients": tuple(fields["coefficients"])})
         timings = {digest: Timing(**each) for digest, each in record["timings"].items()}
         return DeviceLatency(model, Conditions(**record["conditions"]), measure, timings)
-    except (OSError, LookupError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"{file} is damaged ({type(error).__name__}: {error}): delete it, and latency is "
             f"measured anew"

@@ -1,6 +1,7 @@
 """Settings -> task: the data loaded, the network found, every amount made a number."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
+from archpress.architectures.simplification import simplify
 from archpress.architectures.spaces import (
     BlocksSpace,
     Limits,
@@ -17,6 +19,7 @@ from archpress.architectures.spaces import (
     PaperSpace,
     Space,
 )
+from archpress.compression.admission import filled
 from archpress.compression.budget import Budget, Latency
 from archpress.compression.constraints import bounds_of
 from archpress.compression.latency import DeviceLatency, fitted_latency, read_latency
@@ -95,7 +98,7 @@ def make_budget(
     written = settings.search.target_parameters
     target = read_amount(written, network.cost.parameters, "search.target_parameters")
     bounds: dict[str, Any] = bounds_of(settings.constraints, network, latency)
-    if str(written).strip() not in ("0", "0%"):
+    if target or float(str(written).strip().removesuffix("%")):
         bounds["parameters"] = min(target, bounds.get("parameters", target))
     return Budget(**bounds, weight=settings.search.parameter_weight)
 
@@ -150,8 +153,15 @@ def labels_of(settings: RunSettings) -> int:
     return settings.space.networks + settings.search.candidates * settings.search.rounds
 
 
-def _search_note(network: Architecture, guided: bool) -> str:
-    reason = vocabulary.why_inexpressible(network) if guided else why_inexpressible(network)
+def _search_note(task: CompressionTask, guided: bool) -> str:
+    """Return why the search does not start from the input network; empty where it does."""
+    if guided:
+        network = filled(simplify(task.network), task)
+        small = "it is too deep, or nothing of its form is within the budget and the limits"
+        reason = vocabulary.why_inexpressible(network or task.network)
+        reason = reason or ("" if network else small)
+    else:
+        reason = why_inexpressible(task.network)
     return f"the search starts from labelled networks alone: {reason}" if reason else ""
 
 
@@ -215,10 +225,10 @@ def prepare(
         seed=settings.seed,
         trained=trained,
         max_accuracy_drop=settings.constraints.max_accuracy_drop,
-        notes=(*found.notes, *filter(None, (why, _search_note(network, guided), latency_note))),
         latency=told,
         contenders=settings.guided.contenders if guided else 0,
         contender_epochs=settings.guided.contender_epochs,
     )
     check_budget(task)
-    return task
+    notes = (*found.notes, *filter(None, (why, _search_note(task, guided), latency_note)))
+    return replace(task, notes=notes)

@@ -65,7 +65,7 @@ class TrainedSettings(_Table):
 
 
 class SpaceSettings(_Table):
-    """``[space]``: what is sampled, how many networks are labelled, how large they may be.
+    """``[space]``: what is sampled, how large they may be; how many networks ``joint`` labels.
 
     ``blocks`` are the kinds that the space of that name draws from, ``global_pool`` says whether
     its networks may end in one. Amounts in per cent are of the

@@ -113,7 +113,9 @@ class CompressionTask:
         """How contenders are trained: the label recipe, longer, as a complete schedule."""
         epochs = self.contender_epochs * self.label_recipe.epochs
         name = f"{self.label_recipe.name}-contest"
-        return self.label_recipe.model_copy(update={"name": name, "epochs": epochs})
+        milestones = tuple(self.contender_epochs * m for m in self.label_recipe.milestones)
+        changes = {"name": name, "epochs": epochs, "milestones": milestones}
+        return self.label_recipe.model_copy(update=changes)
 
     def affords(self, network: Architecture) -> bool:
         """Return whether a network is within the budget; its latency is the predicted one."""

@@ -19,15 +19,21 @@ def path_table(folder: Path, steps: int = 20) -> Table:
     """
     rows = read_json_lines(folder / "descent.jsonl")
     first = min((row["round"] for row in rows), default=0)
-    path = [r for r in rows if (r["round"], r["start"]) == (first, 0) and r["step"] <= steps]
+    path = [r for r in rows if r["round"] == first and _from_input(r) and r["step"] <= steps]
     if not path:
+        finished = (folder / "result.json").exists()
         raise RunFolderError(
-            f"the run in {folder} has no descent from its input network yet: continue it with "
-            f"--resume"
+            f"the run in {folder} has no descent from its input network"
+            f"{'' if finished else ' yet: continue it with --resume'}"
         )
     measured = _measured(folder)
     guided = "value" in rows[0]
     return _guided(path, measured) if guided else _joint(path, measured)
+
+
+def _from_input(row: dict[str, Any]) -> bool:
+    from_input: bool = row.get("from_input", row["start"] == 0)
+    return from_input
 
 
 def _measured(folder: Path) -> dict[str, float]:

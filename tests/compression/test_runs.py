@@ -79,7 +79,8 @@ LABELS = 6 + 2 * 3
 
 WRITTEN = {
     "guided": (
-        "known.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl", "candidates.jsonl"
+        "known.json", "begun.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl",
+        "candidates.jsonl",
     ),
     "joint": ("architectures.jsonl", "fit.jsonl", "descent.jsonl", "candidates.jsonl"),
 }  # fmt: skip
@@ -364,8 +365,8 @@ def test_every_proposal_is_recorded_with_its_network_and_where_it_came_from(
         assert cost.parameters <= BUDGET
         assert (row["source"] == "start") == (row["round"] == 0)
         made = row["source"] in ("gradient", "mutation")
-        assert bool(row["origin"]) == made
-        assert (row["step"] > 0) == (row["source"] == "gradient")
+        assert bool(row["origin"]) == (made or place == 0)  # the first is the input, thinned
+        assert row["step"] == 0 or row["source"] == "gradient"
         known = {guided_run.result.base.architecture.digest, *digests[:place]}
         assert not made or row["source"] == "mutation" or row["step"] <= 3
         assert Proposal.from_json(row).to_json() == {k: v for k, v in row.items() if k != "round"}
@@ -407,7 +408,8 @@ def test_everything_that_a_descent_came_upon_is_recorded(guided_run: Run) -> Non
     rows = guided_run.lines("descent.jsonl")
     assert {row["round"] for row in rows} == {1, 2}
     assert {row["start"] for row in rows} <= {0, 1, 2}
-    assert all(1 <= row["step"] <= 3 and 0 < row["length"] <= 0.6 for row in rows)
+    assert all(0 <= row["step"] <= 3 and 0 <= row["length"] <= 0.6 for row in rows)
+    assert all((row["step"] == 0) == (row["length"] == 0) for row in rows)
     assert all(row["parameters"] <= BUDGET and row["stopped"] for row in rows)
     found = {(row["round"], row["architecture"]): row for row in rows}
     assert len(found) == len(rows), "each network once in a round"

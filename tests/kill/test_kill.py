@@ -253,7 +253,8 @@ class Guiding(Compressing):
     method: ClassVar[str] = "guided"
     stages: ClassVar[list[str]] = GUIDED_STAGES
     texts: ClassVar[tuple[str, ...]] = (
-        "known.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl", "candidates.jsonl"
+        "known.json", "begun.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl",
+        "candidates.jsonl",
     )  # fmt: skip
     binaries: ClassVar[tuple[str, ...]] = ("compressed/weights.safetensors",)
 

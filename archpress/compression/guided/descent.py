@@ -54,12 +54,14 @@ class Descent:
     """Where the starts stand, and all they came upon.
 
     Attributes:
+        first: What the judge says of the starts.
         networks: Where each start stands.
         values: What the judge says of that.
         stopped: Why each start went no further.
         visits: Every distinct network on the way, in order.
     """
 
+    first: NDArray[np.float64]
     networks: list[Architecture]
     values: NDArray[np.float64]
     stopped: list[str] = field(default_factory=list)
@@ -86,7 +88,8 @@ def descend(
         steps: Most steps.
         reach: First radius, as a share of the length of y.
     """
-    found = Descent(list(starts), judge(starts), [""] * len(starts))
+    values = judge(starts)
+    found = Descent(values, list(starts), values.copy(), [""] * len(starts))
     radius = [reach] * len(starts)
     seen = set(starts)
     for step in range(1, steps + 1):

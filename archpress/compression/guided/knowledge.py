@@ -7,13 +7,13 @@ from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.guided.proposals import Proposal
-from archpress.compression.run_folder import RunFolder, read_records
+from archpress.compression.run_folder import RunFolder, read_record, read_records
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import ArchpressError, RunFolderError
 from archpress.evaluation.record import Evaluation, Label
 from archpress.training.precision import family
 
-KNOWN = "known.json"
+KNOWN, BEGUN = "known.json", "begun.json"
 PROPOSALS, DESCENT, REGRESSORS = "proposals.jsonl", "descent.jsonl", "regressors.jsonl"
 FIELDS = {"source", "origin", "value", "step", "network"}
 AGAIN = "delete it and the same networks are proposed again"
@@ -58,6 +58,8 @@ def check_kept(folder: Path) -> None:
         read_records(folder / name, {"round"}, f"delete it and {PROPOSALS}, and it is made again")
     if (folder / KNOWN).exists():
         read_known(folder / KNOWN)
+    if (folder / BEGUN).exists():
+        read_record(folder / BEGUN, "labels", "rounds")
 
 
 def read_proposals(path: Path) -> list[tuple[int, Proposal]]:
@@ -96,8 +98,9 @@ def known_before(
 ) -> tuple[frozenset[str], dict[str, Label]]:
     """Return what the archive held for this task when the search began: run keys, and labels.
 
-    Labels are by digest, of all but the input network, in this run's arithmetic. Which runs those
-    were is written down, so that a search that is continued knows no more.
+    Labels are by digest, of all but the input network, in this run's arithmetic, with all seeds of
+    the recipe. Which runs those were is written down, so that a search that is continued knows no
+    more.
     """
     recipes = {task.label_recipe.digest, task.contest_recipe.digest}
     comparable = ("", family(resources.executor.precision))
@@ -116,4 +119,6 @@ def known_before(
         if run.recipe.digest == task.label_recipe.digest and run.architecture != task.network:
             labels.setdefault(run.architecture.digest, []).append(run)
     by_seed = {digest: sorted(own, key=lambda run: run.seed) for digest, own in labels.items()}
-    return frozenset(kept), {digest: Label.of(own) for digest, own in by_seed.items()}
+    seeds = task.label_recipe.seeds
+    whole = {d: Label.of(own) for d, own in by_seed.items() if len(own) >= seeds}
+    return frozenset(kept), whole

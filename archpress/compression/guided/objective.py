@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from archpress.compression.budget import Budget
+from archpress.compression.budget import parameters_within
 from archpress.compression.task import CompressionTask
 from archpress.embedding.readout import Readout
 from archpress.prediction.features import NAMES
@@ -16,7 +16,6 @@ from archpress.prediction.normal_scores import ScoredPredictor
 EXCESS_WEIGHT = 0.05
 """Accuracy that a cost of twice its bound is taken to be worth."""
 
-BYTES = 4
 COLUMN = {name: NAMES.index(f"log_{name}") for name in ("parameters", "macs", "activation_bytes")}
 
 
@@ -70,14 +69,8 @@ def _soft_bounds(task: CompressionTask) -> dict[int, float]:
     """Return the bounds that features tell: of the budget, and of the space's limits."""
     limits, budget = task.space.limits, task.budget
     bounds = {
-        "parameters": min(limits.max_parameters, _parameters(budget)),
+        "parameters": min(limits.max_parameters, parameters_within(budget) or math.inf),
         "macs": min(limits.max_macs, budget.macs or math.inf),
         "activation_bytes": min(limits.max_activation_bytes, budget.activation_bytes or math.inf),
     }
     return {COLUMN[name]: math.log2(bound) for name, bound in bounds.items()}
-
-
-def _parameters(budget: Budget) -> float:
-    """Return the bound of parameters; a file holds little else."""
-    of_file = (budget.file_bytes or math.inf) / BYTES
-    return min(budget.parameters or math.inf, of_file)

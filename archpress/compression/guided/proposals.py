@@ -1,6 +1,6 @@
 """Networks proposed for a label: by descent, by small changes, at random; and a batch of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ EDITS = 2
 CHANGED = 12
 """How many changes of a network are drawn."""
 PATIENCE = 300
-CHUNK, BARREN = 10, 20
+CHUNK, BARREN = 160, 20
 """Networks drawn at once, and how often nothing new may come of it."""
 
 Taken = Callable[[Architecture], bool]
@@ -32,9 +32,10 @@ class Proposal:
     Attributes:
         network: The network, in canonical form.
         source: What proposed it.
-        origin: Digest of the network it was made from; empty where it was drawn.
+        origin: Digest of the network it was made from, labelled or the input network; empty where
+            it was drawn.
         value: What the judge says of it: a lower bound on what it is worth.
-        step: Steps of the descent taken to it; 0 for none.
+        step: Steps of the descent taken to it; 0 where it is the origin, fitted to the budget.
     """
 
     network: Architecture
@@ -67,41 +68,55 @@ class Proposal:
     @property
     def in_words(self) -> str:
         """Where the network came from, for people."""
+        thinned = "the input network, thinned to the budget"
         return {
-            "start": "the stratified start",
+            "start": thinned if self.origin else "the stratified start",
             "gradient": f"descent from network {self.origin}, step {self.step}",
             "mutation": f"small changes of network {self.origin}",
             "random": "random draw within the budget",
         }[self.source]
 
 
-def by_descent(descent: Descent, starts: Sequence[Architecture]) -> list[Proposal]:
-    """Return all that a descent came upon."""
+def by_descent(descent: Descent, starts: Mapping[Architecture, str]) -> list[Proposal]:
+    """Return the starts of a descent and all that it came upon.
+
+    Args:
+        descent: The descent.
+        starts: Where it began -> digest of the network that was fitted to the budget for it.
+    """
+    origins = list(starts.values())
+    fitted = zip(starts.items(), descent.first, strict=True)
     return [
-        Proposal(visit.network, "gradient", starts[visit.start].digest, visit.value, visit.step)
-        for visit in descent.visits
+        *(Proposal(network, "gradient", origin, float(v)) for (network, origin), v in fitted),
+        *(
+            Proposal(visit.network, "gradient", origins[visit.start], visit.value, visit.step)
+            for visit in descent.visits
+        ),
     ]
 
 
 def by_mutation(
-    origins: Sequence[Architecture],
+    starts: Mapping[Architecture, str],
     task: CompressionTask,
     judge: Judge,
     admit: Admit,
     generator: torch.Generator,
 ) -> list[Proposal]:
-    """Return what one or two edits and changed widths make of networks, fitted to the budget."""
+    """Return what up to two edits and changed widths make of networks, fitted to the budget.
+
+    Origins are as for `by_descent`.
+    """
     made: dict[Architecture, str] = {}
     limits = narrowed(task.space, task.budget).limits
-    for origin in origins:
+    for start, origin in starts.items():
         space = NeighbourhoodSpace(
             task.network.input_shape, task.network.classes, limits,
-            origin=origin, edits=EDITS,
+            origin=start, edits=EDITS,
         )  # fmt: skip
         for drawn in _drawn(space, generator):
             network = admit(simplify(drawn))
             if network is not None:
-                made.setdefault(network, origin.digest)
+                made.setdefault(network, origin)
     values = judge(list(made))
     return [
         Proposal(network, "mutation", origin, float(value))
@@ -129,13 +144,14 @@ def drawn_within(
     ``taken``.
     """
     found: dict[Architecture, None] = {}
-    barren = 0
-    while len(found) < count and barren < BARREN:
-        wanted = min(CHUNK, count - len(found))
+    barren, chunk = 0, max(1, min(count, CHUNK))
+    while len(found) < count and barren < BARREN and chunk:
+        wanted = min(chunk, count - len(found))
         try:
             drawn = sample_within(task.space, task.budget, wanted, generator, task.latency)
         except BudgetError:
-            break
+            chunk //= 4
+            continue
         before = len(found)
         found |= dict.fromkeys(n for n in map(simplify, drawn) if not taken(n))
         barren = barren + 1 if len(found) == before else 0

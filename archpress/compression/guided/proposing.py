@@ -35,12 +35,12 @@ class Round:
 
     Attributes:
         batch: What to label.
-        starts: Where the descents began.
+        starts: Where the descents began -> digest of what was fitted to the budget for it.
         descent: What they came upon; None where there was none.
     """
 
     batch: list[Proposal]
-    starts: list[Architecture]
+    starts: dict[Architecture, str]
     descent: Descent | None
 
 
@@ -76,8 +76,8 @@ class Proposer:
         fitted = filled(network, self.task)
         return None if fitted is None or why_inexpressible(fitted) else fitted
 
-    def starts(self) -> list[Architecture]:
-        """Return the input network and the best labelled ones, all fitted to the budget.
+    def starts(self) -> dict[Architecture, str]:
+        """Return the input network and the best labelled ones, fitted to the budget -> digest.
 
         The labelled ones are within the budget, unless none is. The best are those the regressors
         think best of all that were labelled: a label alone may have been lucky.
@@ -85,13 +85,13 @@ class Proposer:
         networks = [label.architecture for label in self.known.usable]
         within = [network for network in networks if self.task.affords(network)] or networks
         order = np.argsort(-self.judge(within), kind="stable")
-        found: dict[Architecture, None] = {}
+        found: dict[Architecture, str] = {}
         for network in (self.task.network, *(within[place] for place in order)):
             if len(found) == self.settings.starts:
                 break
             if fitted := self.admit(simplify(network)):
-                found[fitted] = None
-        return list(found)
+                found.setdefault(fitted, network.digest)
+        return found
 
     def propose(self, generator: torch.Generator) -> Round:
         """Return the next round; ``generator`` is all randomness."""
@@ -102,10 +102,16 @@ class Proposer:
                 self.task, self.readout, self.surrogate.slopes, table.caution
             )
             descent = descend(
-                self.model, objective, starts, self.judge, self.admit, table.steps, table.reach
+                self.model,
+                objective,
+                list(starts),
+                self.judge,
+                self.admit,
+                table.steps,
+                table.reach,
             )
         downhill = by_descent(descent, starts) if descent else []
-        origins = starts if table.mutation else []
+        origins = starts if table.mutation else {}
         changed = by_mutation(origins, self.task, self.judge, self.admit, generator)
         return Round(self._batch(downhill, changed, generator), starts, descent)
 

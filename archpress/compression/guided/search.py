@@ -9,9 +9,11 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.simplification import simplify
-from archpress.compression.admission import filled
+from archpress.compression.admission import filled, refusal
 from archpress.compression.contest import finalists
+from archpress.compression.guided.descent import Visit
 from archpress.compression.guided.knowledge import (
+    BEGUN,
     DESCENT,
     PROPOSALS,
     REGRESSORS,
@@ -28,7 +30,7 @@ from archpress.compression.labelling import (
     label_networks,
     labelled_record,
 )
-from archpress.compression.run_folder import RunFolder, seconds_by_stage
+from archpress.compression.run_folder import RunFolder, read_record, seconds_by_stage
 from archpress.compression.searched import Searched
 from archpress.compression.selection import best
 from archpress.compression.settings import RunSettings
@@ -114,10 +116,15 @@ class GuidedSearch:
         What an archive knows within the budget need not be labelled for it; where that is all, the
         rounds are fewer too.
         """
-        known = sum(self.task.affords(label.architecture) for label in self.known.usable)
-        missing = max(0, self.settings.start - known)
-        if known and not missing:
-            self.rounds = self.settings.warm_rounds
+        file = self.folder.path / BEGUN
+        if not file.exists():
+            known = sum(not refusal(label.architecture, self.task) for label in self.known.usable)
+            missing = max(0, self.settings.start - known)
+            warm = known > 0 and not missing
+            rounds = self.settings.warm_rounds if warm else self.settings.rounds
+            self.folder.write_json(BEGUN, {"labels": missing, "rounds": rounds})
+        begun = read_record(file, "labels", "rounds")
+        self.rounds, missing = begun["rounds"], begun["labels"]
         self._label(0, lambda: self._stratified(missing), "labels")
 
     def _stratified(self, count: int) -> list[Proposal]:
@@ -129,7 +136,11 @@ class GuidedSearch:
             return network in new or self.known.has(network)
 
         drawn = drawn_within(self.task, count - len(new), self._generator(0), taken)
-        return [Proposal(network, "start") for network in (*new, *drawn)]
+        digest = self.task.network.digest
+        return [
+            *(Proposal(network, "start", digest) for network in new),
+            *(Proposal(network, "start") for network in drawn),
+        ]
 
     def _label(self, number: int, propose: Callable[[], list[Proposal]], stage: str) -> None:
         """Label what a round proposes; the proposals of a round that was begun are kept."""
@@ -168,7 +179,7 @@ class GuidedSearch:
         proposer = Proposer(self.settings, task, self.known, surrogate, shipped(), self.readout)
         found = proposer.propose(self._generator(number))
         self._append(REGRESSORS, [{"round": number, **surrogate.to_json()}])
-        self._append(DESCENT, descent_rows(number, found))
+        self._append(DESCENT, descent_rows(number, found, self.task.network.digest))
         return found.batch
 
     @cached_property
@@ -198,6 +209,7 @@ class GuidedSearch:
         drawn = [
             replace(label, accuracy=((label.accuracy or 0.0) + float(mean)) / 2)
             for label, mean in zip(self.known.usable, expected, strict=True)
+            if not refusal(label.architecture, self.task)
         ]
         return best(drawn, self.task, len(drawn))
 
@@ -218,22 +230,32 @@ class GuidedSearch:
         self.folder.write_json_lines(name, [*kept, *records])
 
 
-def descent_rows(number: int, found: Round) -> list[dict[str, Any]]:
-    """Return what ``descent.jsonl`` keeps of a round: a row per network that was come upon."""
+def descent_rows(number: int, found: Round, own: str) -> list[dict[str, Any]]:
+    """Return what ``descent.jsonl`` keeps of a round: the starts, and all that was come upon.
+
+    Args:
+        number: Number of the round.
+        found: The round.
+        own: Digest of the input network.
+    """
     if found.descent is None:
         return []
+    origins, stopped = list(found.starts.values()), found.descent.stopped
+    first = zip(found.starts, found.descent.first.tolist(), strict=True)
+    visits = [Visit(network, place, 0, 0.0, v) for place, (network, v) in enumerate(first)]
     return [
         {
             "round": number,
             "start": visit.start,
-            "origin": found.starts[visit.start].digest,
+            "origin": origins[visit.start],
+            "from_input": origins[visit.start] == own,
             "step": visit.step,
             "length": round(visit.length, 4),
             "value": visit.value,
             "architecture": visit.network.digest,
             "parameters": visit.network.cost.parameters,
             "macs": visit.network.cost.macs,
-            "stopped": found.descent.stopped[visit.start],
+            "stopped": stopped[visit.start],
         }
-        for visit in found.descent.visits
+        for visit in (*visits, *found.descent.visits)
     ]

@@ -23,8 +23,9 @@ class GuidedSettings(BaseModel):
             best labelled ones.
         steps: Most steps of a descent.
         reach: The longest step tried, as a share of the length of y.
-        contenders: How many of the best are labelled again, by longer training.
-        contender_epochs: How much longer that is.
+        contenders: How many of the best are labelled again, by longer training; no contest where
+            they are no more than ``final.finalists``.
+        contender_epochs: How many times as long that is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -41,7 +42,7 @@ class GuidedSettings(BaseModel):
     steps: int = Field(default=8, ge=1)
     reach: float = Field(default=0.6, gt=0)
     contenders: int = Field(default=9, ge=0)
-    contender_epochs: int = Field(default=3, ge=1)
+    contender_epochs: int = Field(default=3, ge=2)
 
     @model_validator(mode="after")
     def _shares(self) -> Self:

@@ -46,8 +46,8 @@ class Surrogate:
         if len(networks) <= FEWEST_LABELS:
             raise EmbeddingError(
                 f"{len(networks)} labels are too few to learn from, expected at least "
-                f"{FEWEST_LABELS + 1}: raise guided.start, or name an archive of the same data "
-                f"and label recipe"
+                f"{FEWEST_LABELS + 1}: raise guided.start, widen the space, or name an archive of "
+                f"the same data and label recipe"
             )
         described = describe(networks)
         generator = torch.Generator().manual_seed(seed)

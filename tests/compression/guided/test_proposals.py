@@ -33,7 +33,8 @@ def by_size(networks: Sequence[Architecture]) -> NDArray[np.float64]:
 def mutations(
     origins: Sequence[Architecture], task: CompressionTask, seed: int = 0
 ) -> list[Proposal]:
-    return by_mutation(origins, task, by_size, lambda n: filled(n, task), generator(seed))
+    starts = {network: network.digest for network in origins}
+    return by_mutation(starts, task, by_size, lambda n: filled(n, task), generator(seed))
 
 
 def valued(network: Architecture, value: float) -> Proposal:
@@ -112,10 +113,13 @@ def test_where_it_came_from_is_said_in_words() -> None:
 def test_all_that_a_descent_came_upon_is_proposed() -> None:
     starts = [network_of(9), network_of(10)]
     visits = [Visit(network_of(2), 0, 1, 0.1, 0.5), Visit(network_of(3), 1, 2, 0.2, 0.7)]
-    found = by_descent(Descent(list(starts), np.zeros(2), ["", ""], visits), starts)
-    assert found == [
-        Proposal(network_of(2), "gradient", starts[0].digest, 0.5, 1),
-        Proposal(network_of(3), "gradient", starts[1].digest, 0.7, 2),
+    first = np.array([0.1, 0.2])
+    descent = Descent(first, list(starts), np.zeros(2), ["", ""], visits)
+    assert by_descent(descent, dict(zip(starts, ("one", "two"), strict=True))) == [
+        Proposal(starts[0], "gradient", "one", 0.1, 0),
+        Proposal(starts[1], "gradient", "two", 0.2, 0),
+        Proposal(network_of(2), "gradient", "one", 0.5, 1),
+        Proposal(network_of(3), "gradient", "two", 0.7, 2),
     ]
 
 
@@ -159,7 +163,8 @@ def test_several_of_them_change_more_than_widths() -> None:
 def test_nothing_is_made_of_nothing_or_where_nothing_is_admitted() -> None:
     task = TASKS["parameters"]
     assert mutations([], task) == []
-    assert by_mutation(DIFFERENT[:1], task, by_size, lambda network: None, generator(0)) == []
+    start = {DIFFERENT[0]: "one"}
+    assert by_mutation(start, task, by_size, lambda network: None, generator(0)) == []
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -57,7 +57,7 @@ def widths(*of: int) -> list[Architecture]:
 
 def test_descents_start_at_the_input_network_and_at_what_is_thought_best() -> None:
     task = make_task(network_of(4).cost.parameters)
-    found = proposer([*sampled()[:6], *widths(2)], task).starts()
+    found = list(proposer([*sampled()[:6], *widths(2)], task).starts())
     assert len(found) == 3
     own = task.network
     assert [layer.kind for layer in found[0].layers] == [layer.kind for layer in own.layers]
@@ -69,7 +69,7 @@ def test_descents_start_at_the_input_network_and_at_what_is_thought_best() -> No
 
 def test_starts_that_become_one_network_count_once() -> None:
     """All are one convolution, as wide as the budget allows: 11 channels or a few less."""
-    found = proposer(widths(5, 7, 11), starts=9).starts()
+    found = list(proposer(widths(5, 7, 11), starts=9).starts())
     assert found[1:] == widths(11)
 
 
@@ -79,14 +79,14 @@ def test_what_the_embedding_cannot_express_is_no_start_and_is_not_admitted() -> 
     assert why_inexpressible(network)
     found = proposer(widths(11), make_task(network=network))
     assert found.admit(network) is None
-    assert found.starts() == widths(11)
+    assert list(found.starts()) == widths(11)
 
 
 def test_without_a_start_all_is_drawn_at_random() -> None:
     deep = (*[DepthwiseConvolution(1) for _ in range(70)], Convolution(60, 3, 1, 1), Linear(10))
     task = make_task(network=Architecture((1, 8, 8), deep))
     found = proposer([], task).propose(generator(0))
-    assert found.descent is None and found.starts == []
+    assert found.descent is None and found.starts == {}
     assert {proposal.source for proposal in found.batch} == {"random"}
 
 

@@ -43,7 +43,7 @@ SMALL = {
     "start": 8, "rounds": 2, "warm_rounds": 1, "batch": 6, "starts": 2, "steps": 2,
     "contenders": 0, "gradient": 0.5, "mutation": 0.3, "minutes": 0.0,
 }  # fmt: skip
-FILES = ("known.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl")
+FILES = ("known.json", "begun.json", "proposals.jsonl", "regressors.jsonl", "descent.jsonl")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -175,9 +175,11 @@ def test_what_is_proposed_has_a_value_and_an_origin(plain: Run) -> None:
     starts = {row["origin"] for row in read_json_lines(plain.folder / "descent.jsonl")}
     for row in plain.proposals:
         if row["source"] in ("start", "random"):
-            assert (row["origin"], row["step"]) == ("", 0)
+            assert row["step"] == 0
         elif row["source"] == "gradient":
-            assert row["origin"] in starts and row["step"] in (1, 2)
+            assert row["origin"] in starts and row["step"] in (0, 1, 2)
+    drawn = [row["origin"] for row in plain.proposals if row["source"] in ("start", "random")]
+    assert drawn == [make_task().network.digest, *[""] * (len(drawn) - 1)]
 
 
 def test_descents_and_regressors_are_written_down(plain: Run) -> None:
@@ -227,7 +229,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
 ) -> None:
     """The archive knows all labels by then; what was not proposed yet is no knowledge."""
     home = copied(plain, tmp_path)
-    for name in FILES[1:]:
+    for name in FILES[2:]:
         lines = (home / "run" / name).read_text().splitlines(keepends=True)
         kept = [line for line in lines if json.loads(line)["round"] <= rounds]
         (home / "run" / name).write_text("".join(kept))
