@@ -218,7 +218,7 @@ class Round:
             shipped(), lambda y: self.sign * objective(y), networks, self.judge, self.admit,
             table.steps, table.reach,
         )  # fmt: skip
-        return by_descent(descent, networks)
+        return by_descent(descent, {network: network.digest for network in networks})
 
     def mutated(self) -> list[Proposal]:
         """Return networks of one or two changed digits, as the product's are of as many edits."""

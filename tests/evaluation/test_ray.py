@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +160,28 @@ def label(folder: Path, executor: Executor) -> None:
         evaluate(population, recipe(seeds=3), archive, executor, weights_folder=weights)
 
 
+CLUSTER = "ARCHPRESS_TEST_CLUSTER"
+CRASHES = 3
+
+
+@pytest.mark.timeout(500)
+def test_a_cluster_in_a_process_of_its_own() -> None:
+    """Ray's library can crash a driver that saw a node die; a crash, and no failure, is retried."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    names = {name for name in os.environ if name.startswith("PYTEST_")}
+    environment = {k: v for k, v in os.environ.items() if k not in names} | {CLUSTER: "1"}
+    for _ in range(CRASHES):
+        done = subprocess.run(
+            [*command, f"{__file__}::TestOnACluster"],
+            env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode >= 0:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+
+
+@pytest.mark.skipif(CLUSTER not in os.environ, reason="runs in a process of its own")
 class TestOnACluster:
     """A head and a second node, both on this machine."""
 
