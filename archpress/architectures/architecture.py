@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from archpress.architectures.cost import Cost, fold_cost
+from archpress.architectures.cost import Cost, count_parameters, fold_cost
 from archpress.architectures.layers import (
     GlobalAveragePool,
     Layer,
@@ -88,6 +88,11 @@ class Architecture:
     def cost(self) -> Cost:
         """Parameters, MACs, peak activation memory and receptive field."""
         return fold_cost(self.layers, self.shapes, self.shortcuts)
+
+    @cached_property
+    def parameters(self) -> int:
+        """``cost.parameters``, for searches that count nothing else of most networks they make."""
+        return count_parameters(self.layers, self.shapes, self.shortcuts)
 
     @property
     def classes(self) -> int:

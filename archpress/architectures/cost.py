@@ -1,7 +1,7 @@
 """What a network costs, folded over its layers without building anything (decision R9)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from archpress.architectures.layers import Layer, Shape
@@ -43,18 +43,34 @@ def fold_cost(
         shortcuts: What fits the output that a skip adds, by the index of the layer it is added to.
     """
     parameters = macs = 0
-    for index, layer in enumerate(layers):
-        parameters += layer.parameters(shapes[index])
-        macs += layer.macs(shapes[index])
-        if layer.skip:
-            shape = shapes[index + 1 - layer.skip]
-            for fitting in shortcuts[index]:
-                parameters += fitting.parameters(shape)
-                macs += fitting.macs(shape)
-                shape = fitting.output_shape(shape)
+    for layer, shape in _weighing(layers, shapes, shortcuts):
+        parameters += layer.parameters(shape)
+        macs += layer.macs(shape)
     return Cost(
         parameters, macs, _peak(layers, shapes, shortcuts) * FLOAT32_BYTES, _field(layers, shapes)
     )
+
+
+def count_parameters(
+    layers: Sequence[Layer],
+    shapes: Sequence[Shape],
+    shortcuts: Mapping[int, Sequence[Layer]],
+) -> int:
+    """Return ``fold_cost(...).parameters`` alone, in a third of the time."""
+    return sum(layer.parameters(shape) for layer, shape in _weighing(layers, shapes, shortcuts))
+
+
+def _weighing(
+    layers: Sequence[Layer], shapes: Sequence[Shape], shortcuts: Mapping[int, Sequence[Layer]]
+) -> Iterator[tuple[Layer, Shape]]:
+    """Yield every layer with its input shape, and those that fit what is added."""
+    for index, layer in enumerate(layers):
+        yield layer, shapes[index]
+        if layer.skip:
+            shape = shapes[index + 1 - layer.skip]
+            for fitting in shortcuts[index]:
+                yield fitting, shape
+                shape = fitting.output_shape(shape)
 
 
 def _peak(

@@ -79,7 +79,7 @@ class NeighbourhoodSpace(Space):
         low, high = -8.0, 2.0
         for _ in range(12):
             middle = (low + high) / 2
-            if _times(network, groups, own, middle).cost.parameters > target:
+            if _times(network, groups, own, middle).parameters > target:
                 high = middle
             else:
                 low = middle

@@ -53,6 +53,7 @@ def assert_layers_and_skips_are_those_stated(network: Architecture) -> None:
         assert tuple(tuple(output.shape[1:]) for output in outputs) == network.shapes
         assert torch.equal(model(images), outputs[-1])
     assert sum(p.numel() for p in model.parameters()) == network.cost.parameters
+    assert network.parameters == network.cost.parameters
 
 
 @every_network

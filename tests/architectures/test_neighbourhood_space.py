@@ -105,6 +105,7 @@ def test_draws_build_and_run(name: str) -> None:
         model = build(network, 0)
         assert model(images_for(network, 2)).shape == (2, network.classes)
         assert sum(p.numel() for p in model.parameters()) == network.cost.parameters
+        assert network.parameters == network.cost.parameters
 
 
 @every_origin
