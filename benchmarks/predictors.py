@@ -2,6 +2,7 @@
 
 For each split, 300 networks are held out and N labelled ones are the first of the others in random
 order. The splits' seeds are 0, 1, 2, ...; design choices were made on splits seeded from 1,000 on.
+Of an archive with repeated seeds, the networks that have them are what is held out in every split.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from published_tables import metaqnn, nas_bench_macro
 from scipy.stats import spearmanr
 
-from archpress.architectures.architecture import Architecture
+from archpress.evaluation.archive_card import main_labels
 from archpress.evaluation.shipped import open_archive
 from archpress.prediction.calibration import calibration
 from archpress.prediction.choice import fit_best
@@ -34,6 +35,10 @@ from archpress.prediction.trees import random_forest
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
 HELD_OUT = 300
 SPLITS = 20
+COUNTS = (50, 100, 200, 500)
+"""Numbers of labels of an archive, as far as it goes."""
+FEWEST_REPEATED = 30
+"""Networks with repeated seeds that are enough to be what is held out."""
 Values = NDArray[np.float64]
 
 
@@ -49,6 +54,7 @@ class Setting:
         truth: What held-out networks are ranked by, ``[B]``.
         counts: Numbers of labels.
         ceiling: Of the correlation with ``truth``, where seeds were repeated.
+        held_out: Numbers of the networks held out in every split; None where each draws its own.
     """
 
     name: str
@@ -58,6 +64,15 @@ class Setting:
     truth: Values
     counts: tuple[int, ...]
     ceiling: Ceiling | None = None
+    held_out: NDArray[np.int64] | None = None
+
+    def split(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the networks held out, and the others in the order in which they are labelled."""
+        order = np.random.default_rng(number).permutation(len(self.labels))
+        if self.held_out is not None:
+            return self.held_out, order[~np.isin(order, self.held_out)]
+        held = min(HELD_OUT, len(order) - max(self.counts))
+        return order[:held], order[held:]
 
 
 @dataclass(frozen=True)
@@ -120,24 +135,26 @@ def macro_setting(folder: Path) -> Setting:
 
 
 def archive_setting(name: str) -> Setting:
-    """Return the networks of an archive; their label and truth is the mean over their seeds."""
-    by_network: dict[str, list[float]] = {}
-    networks: dict[str, Architecture] = {}
-    for run in open_archive(name):
-        if run.validation_accuracy is not None:
-            networks.setdefault(run.architecture.digest, run.architecture)
-            by_network.setdefault(run.architecture.digest, []).append(run.validation_accuracy)
-    mean = np.array([np.mean(values) for values in by_network.values()])
-    members = list(networks.values())
-    counts = tuple(n for n in (50, 100, 200) if n + 50 <= len(mean))
-    best = archive_ceiling(list(by_network.values()))
-    return Setting(name, describe(members), integers(members), mean, mean, counts, best)
+    """Return the main labels of an archive; truth is the mean over a network's seeds."""
+    with open_archive(name) as archive:
+        found = main_labels(archive)
+    assert found is not None, f"{name} is empty"
+    labels = [label for label in found.labels if label.values]
+    members = [label.architecture for label in labels]
+    mean = np.array([np.mean(label.values) for label in labels])
+    several = np.flatnonzero([len(label.values) > 1 for label in labels])
+    counts = tuple(n for n in COUNTS if n + max(50, len(several)) <= len(mean))
+    best = archive_ceiling([labels[place].values for place in several])
+    held_out = several if best else None
+    first = np.array([label.values[0] for label in labels])
+    described = describe(members)
+    return Setting(name, described, integers(members), first, mean, counts, best, held_out)
 
 
 def archive_ceiling(runs: Sequence[Sequence[float]]) -> Ceiling | None:
-    """Return the ceiling where every network has as many seeds, at least two."""
+    """Return the ceiling of networks with several seeds; None where they are few or unequal."""
     seeds = {len(values) for values in runs}
-    if len(seeds) > 1 or min(seeds) < 2:
+    if len(runs) < FEWEST_REPEATED or len(seeds) > 1:
         return None
     return ceiling(runs, seeds.pop(), torch.Generator().manual_seed(0))
 
@@ -189,9 +206,8 @@ FITS: Mapping[str, Fit] = {
 
 def results(setting: Setting, fit: str, count: int, split: int) -> Iterator[Result]:
     """Yield what one fit comes to."""
-    order = np.random.default_rng(split).permutation(len(setting.labels))
-    held = min(HELD_OUT, len(order) - max(setting.counts))
-    held_out, known = order[:held], order[held : held + count]
+    held_out, order = setting.split(split)
+    known = order[:count]
     start = time.perf_counter()
     predictions = FITS[fit](setting, known, held_out, torch.Generator().manual_seed(split))
     seconds = time.perf_counter() - start

@@ -57,7 +57,8 @@ def main_labels(archive: Iterable[Evaluation]) -> Labels | None:
     of_network: dict[str, list[Evaluation]] = {}
     for run in runs:
         of_network.setdefault(run.architecture.digest, []).append(run)
-    labels = tuple(map(Label.of, of_network.values()))
+    by_seed = (sorted(own, key=lambda run: run.seed) for own in of_network.values())
+    labels = tuple(map(Label.of, by_seed))
     return Labels(runs[0].data_digest, runs[0].recipe, labels)
 
 

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from archpress.architectures.architecture import Architecture
+from archpress.architectures.spaces import SPACES, Limits
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.record import Evaluation, Job
 from archpress.prediction.description import joined
+from archpress.training.recipe import find_recipe
 from tests.prediction.problems import smooth
 
 ROOT = Path(__file__).parents[2]
@@ -62,3 +67,32 @@ def test_the_published_tables_are_read_as_published() -> None:
     macro = json.loads((TABLES / "nas-bench-macro_cifar10.json").read_text(encoding="utf-8"))
     for key in ("00000000", "12012012", "22222222"):
         assert tables.macro_network(key).cost.parameters == macro[key]["params"]
+
+
+def test_networks_with_repeated_seeds_are_what_is_held_out(
+    predictors: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, store = find_recipe("label-short"), Archive.in_memory()
+    networks = drawn(130)
+    repeated = {network.digest for network in networks[::4]}
+    for place, network in enumerate(networks):
+        for seed in reversed(range(1 + (network.digest in repeated))):
+            job = Job(network, recipe, seed, "data")
+            accuracy = 0.5 + place / 1_000 + 0.01 * seed
+            store.add(Evaluation.of(job, "ok", validation_accuracy=accuracy, losses=(1.0, 1.0)))
+    monkeypatch.setattr(predictors, "open_archive", lambda name: store)
+    found = predictors.archive_setting("invented")
+    assert found.counts == (50,)
+    assert found.ceiling is not None and 0.95 < found.ceiling.mean <= 1
+    for number in (0, 1):
+        held_out, others = found.split(number)
+        assert len(held_out) == len(repeated)
+        assert np.all(found.truth[held_out] - found.labels[held_out] == pytest.approx(0.005))
+        assert np.array_equal(found.truth[others], found.labels[others])
+        assert sorted([*held_out, *others]) == list(range(130))
+    assert not np.array_equal(found.split(0)[1], found.split(1)[1])
+
+
+def drawn(count: int) -> list[Architecture]:
+    space = SPACES["blocks"]((1, 8, 8), 10, Limits(500, 20_000))
+    return space.sample(count, torch.Generator().manual_seed(0), distinct=True).architectures
