@@ -280,6 +280,22 @@ def test_verify_has_a_line_for_each_thing_that_is_wrong(
     assert json.loads(as_json.stdout) == {"evaluations": 6, "findings": lines}
 
 
+def test_verify_reads_exports_and_what_comes_with_the_package(
+    archive: Path, tmp_path: Path
+) -> None:
+    export = tmp_path / "all.jsonl"
+    ends_well("export", archive, export)
+    assert ends_well("verify", export) == f"6 evaluations in {export}, nothing wrong\n"
+    lines = export.read_text().splitlines()
+    record = json.loads(lines[2]) | {"seed": 77}
+    export.write_text("\n".join([*lines[:2], json.dumps(record), *lines[3:]]) + "\n")
+    done = archpress("archive", "verify", export)
+    assert done.exit_code == 1
+    assert record["key"] in done.output and "make the key" in done.output
+    said = ends_well("verify", "fashion-mnist-blocks")
+    assert said.endswith("evaluations in fashion-mnist-blocks, nothing wrong\n")
+
+
 def test_verify_tells_of_a_file_that_lost_pages(tmp_path: Path) -> None:
     path = archive_of(tmp_path / "archive.sqlite", [run(4, seed, 0.5) for seed in range(200)])
     content = path.read_bytes()

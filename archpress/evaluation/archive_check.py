@@ -11,6 +11,7 @@ from typing import get_args
 from archpress.errors import ArchiveError
 from archpress.evaluation.archive_database import Row, open_readable, select
 from archpress.evaluation.record import Evaluation, Job, Status
+from archpress.evaluation.shipped import is_export, open_archive
 
 INTEGRITY_ROWS = 100
 """The most lines that the check of the file itself gives."""
@@ -19,9 +20,17 @@ INTEGRITY_ROWS = 100
 def check_archive(path: Path) -> tuple[int, list[str]]:
     """Return how many records were read, and a line for each thing that is wrong.
 
+    Args:
+        path: An archive, an export, or the name of one in the package.
+
     Raises:
         ArchiveError: There is no file, it is no archive, or of a newer version.
     """
+    if is_export(path):
+        with open_archive(path) as export:
+            runs = list(export)
+        findings = [f"{run.key}: {said}" for run in runs for said in evaluation_findings(run)]
+        return len(runs), findings
     count, findings = 0, []
     try:
         with closing(open_readable(path)) as database:

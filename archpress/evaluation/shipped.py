@@ -20,6 +20,12 @@ def shipped_names() -> list[str]:
     )
 
 
+def is_export(source: str | Path) -> bool:
+    """Return whether a source is JSON lines: an export, or the name of one in the package."""
+    path = Path(source)
+    return is_json_lines(path) or (not path.exists() and str(source) in shipped_names())
+
+
 def open_archive(source: str | Path) -> Archive:
     """Open an archive to read: a SQLite file, an export, or the name of one in the package.
 
