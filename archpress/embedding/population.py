@@ -27,7 +27,7 @@ TASKS = (((1, 28, 28), 10), ((3, 32, 32), 10), ((3, 32, 32), 100), ((1, 8, 8), 1
 """Input shapes and classes that networks are drawn for."""
 
 LIMITS = Limits(500, 5_000_000, 500_000_000)
-SHARES = {"blocks": 0.8, "neighbourhood": 0.1, "paper": 0.1}
+SHARES = {"blocks": 0.55, "neighbourhood": 0.4, "paper": 0.05}
 """How often pretraining draws from which space."""
 
 ORIGINS = (conv7(), conv10(), digits_cnn())

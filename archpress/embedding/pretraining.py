@@ -16,6 +16,7 @@ from archpress.embedding.population import CHUNK, Drawn, chunks
 from archpress.training.machine import one_thread
 
 CHECKPOINT = "pretraining.safetensors"
+CHUNKS_PER_SEED = 1_000_000
 LOG_EVERY = 100
 CHECKPOINT_EVERY = 500
 
@@ -30,7 +31,7 @@ class Schedule:
         learning_rate: The highest; it rises over the first fiftieth and falls along a cosine.
         noise: Standard deviation of what is added to the standardised embeddings.
         clip: Largest norm of a gradient.
-        seed: Decides initial weights and noise.
+        seed: Decides initial weights, noise and which networks are drawn.
     """
 
     iterations: int = 18_000
@@ -109,7 +110,7 @@ class Pretraining:
         size = self.schedule.batch_size
         per_chunk = CHUNK // size
         first, skipped = divmod(self.iteration, per_chunk)
-        for chunk in chunks(first, CHUNK):
+        for chunk in chunks(first + CHUNKS_PER_SEED * self.schedule.seed, CHUNK):
             for index in range(skipped, per_chunk):
                 yield chunk[size * index : size * (index + 1)]
             skipped = 0

@@ -79,6 +79,15 @@ def test_chunks_differ_and_are_the_same_again() -> None:
     assert torch.equal(first.categories, chunk(0, 20).categories)
 
 
+def test_another_seed_draws_other_networks(tmp_path: Path) -> None:
+    firsts = [
+        next(Pretraining(tiny(), Schedule(seed=seed, batch_size=16), tmp_path)._batches())
+        for seed in (0, 1)
+    ]
+    assert torch.equal(firsts[0].categories, chunk(0, 16).categories)
+    assert not torch.equal(firsts[0].categories, firsts[1].categories)
+
+
 def test_chunks_are_drawn_ahead_in_order() -> None:
     found: list[Drawn] = list(islice(chunks(3, 8), 2))
     for number, drawn in enumerate(found, 3):
