@@ -209,7 +209,7 @@ SETTINGS = [
     ("[final]\nrecipe = 'final-digit'", "recipe 'final-digit'; did you mean 'final-digits'?"),
     ("[space]\nnetworks = 3", "'space.networks' is 3: Input should be greater than or equal to 10"),
     ("[space]\nname = 'chains'", "'space.name' is 'chains': Input should be 'paper', 'blocks' or"),
-    ("[space]\nmax_activation_megabytes = inf", "'space.max_activation_megabytes' is inf: "),
+    ("[space]\nmax_activation_bytes = 'all'", "space.max_activation_bytes is 'all', expected a c"),
     ("[space]\nmax_parameters = '0%'", " to 0 parameters, expected 1 <= min_parameters <= "),
     ("[space]\nmax_macs = 'many'", "space.max_macs is 'many', expected a count such as 70000"),
     ("[data]\nname = 5", "'data.name' is 5: Input should be a valid string"),

@@ -58,7 +58,9 @@ def make_space(settings: RunSettings, network: Architecture) -> Space:
         max(1, read_amount(table.min_parameters, cost.parameters, "space.min_parameters")),
         read_amount(table.max_parameters, cost.parameters, "space.max_parameters"),
         read_amount(table.max_macs, cost.macs, "space.max_macs"),
-        int(table.max_activation_megabytes * 1e6),
+        read_amount(
+            table.max_activation_bytes, cost.activation_bytes, "space.max_activation_bytes"
+        ),
     )
     shape, classes = network.input_shape, network.classes
     if table.name == "paper":

@@ -79,7 +79,7 @@ class SpaceSettings(_Table):
     min_parameters: Amount = "0.5%"
     max_parameters: Amount = "100%"
     max_macs: Amount = "50%"
-    max_activation_megabytes: float = Field(default=16.0, gt=0)
+    max_activation_bytes: Amount = "100%"
 
 
 class RecipeSettings(_Table):

@@ -33,10 +33,10 @@ def prepared(architecture: Architecture | None = None, **flags: object) -> Compr
 
 def test_every_amount_becomes_a_number_of_the_input_network() -> None:
     task = prepared(seed=3, space__min_parameters="2%", space__max_parameters=50_000)
-    macs = digits_cnn().cost.macs
+    cost = digits_cnn().cost
     assert task.network == digits_cnn()
     assert task.budget == Budget(SIZE // 10, 1.0)
-    limits = Limits(SIZE * 2 // 100, 50_000, macs, 16_000_000)
+    limits = Limits(SIZE * 2 // 100, 50_000, cost.macs, cost.activation_bytes)
     assert task.space == BlocksSpace((1, 8, 8), 10, limits)
     assert (task.labels, task.finalists, task.seed) == (24 + 3 * 8, 2, 3)
     assert (task.label_recipe.epochs, task.final_recipe.epochs) == (6, 20)

@@ -154,7 +154,6 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
         ("data.validation_fraction", 1),
         ("space.name", "papers"),
         ("space.networks", 9),
-        ("space.max_activation_megabytes", 0),
         ("search.method", "guide"),
         ("guided.start", -1),
         ("guided.rounds", 0),
