@@ -178,7 +178,9 @@ def compress(
 
 @app.command()
 def baseline(
-    name: Annotated[str, typer.Argument(help="random_search or width_scaling.")],
+    name: Annotated[
+        str, typer.Argument(help="random_search, width_scaling, local_search or evolution.")
+    ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
 ) -> None:
     """Solve a finished run's task otherwise: same budget, labels, recipe and seeds."""

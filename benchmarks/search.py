@@ -25,9 +25,10 @@ from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.simplification import simplify
+from archpress.compression.drawing import CHANGED, EDITS
 from archpress.compression.guided.descent import descend
 from archpress.compression.guided.objective import COLUMN, GuidedObjective
-from archpress.compression.guided.proposals import CHANGED, EDITS, Proposal, by_descent, choose
+from archpress.compression.guided.proposals import Proposal, by_descent, choose
 from archpress.compression.guided.settings import GuidedSettings
 from archpress.compression.guided.surrogate import SMOOTH, Surrogate
 from archpress.compression.joint.candidates import reencoded_objective

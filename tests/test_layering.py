@@ -26,7 +26,8 @@ for layer in ("embedding", "compression", "reporting", "cli"):
     MAY_IMPORT[layer] |= {"prediction"}
 MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "datasets", "training"}
 MAY_IMPORT["baselines"] |= {"evaluation", "baselines"}
-SHARED_NAMES = ("task", "budget", "selection", "contest", "searched", "finishing", "result")
+SHARED_NAMES = ("task", "budget", "drawing", "admission", "selection", "contest", "searched")
+SHARED_NAMES += ("finishing", "result")
 SHARED = {f"archpress.compression.{m}" for m in SHARED_NAMES}
 
 

@@ -2,10 +2,10 @@
 
 import torch
 
+from archpress.baselines.labelled_search import compressed
 from archpress.compression.budget import sample_within
 from archpress.compression.contest import finalists
-from archpress.compression.finishing import finish
-from archpress.compression.result import CompressionResult, spent_on_labels
+from archpress.compression.result import CompressionResult
 from archpress.compression.searched import Searched
 from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.sweep import evaluate
@@ -31,9 +31,4 @@ def search(task: CompressionTask, resources: Resources) -> Searched:
 
 def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     """Return the network that random search ends in, trained finally as every method's."""
-    found = search(task, resources)
-    base, compressed = finish(task, found.finalists, resources)
-    count, epochs = spent_on_labels(resources.archive, task, found.labelled)
-    return CompressionResult(
-        "random_search", base, compressed, "random draw", count, epochs, resources.folder
-    )
+    return compressed("random_search", "random draw", search(task, resources), task, resources)

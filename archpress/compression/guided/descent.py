@@ -16,6 +16,7 @@ from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.simplification import simplify
+from archpress.compression.drawing import Admit
 from archpress.embedding.autoencoder import Autoencoder
 from archpress.embedding.readout import decode, encode
 
@@ -27,7 +28,6 @@ LEAST_RADIUS = 0.1
 
 Loss = Callable[[Tensor], Tensor]
 Judge = Callable[[Sequence[Architecture]], NDArray[np.float64]]
-Admit = Callable[[Architecture], Architecture | None]
 
 
 @dataclass(frozen=True)

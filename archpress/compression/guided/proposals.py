@@ -1,28 +1,17 @@
 """Networks proposed for a label: by descent, by small changes, at random; and a batch of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.simplification import simplify
-from archpress.architectures.spaces import NeighbourhoodSpace
-from archpress.compression.budget import narrowed, sample_within
-from archpress.compression.guided.descent import Admit, Descent, Judge
+from archpress.compression.drawing import Admit, Taken, changes_of
+from archpress.compression.guided.descent import Descent, Judge
 from archpress.compression.task import CompressionTask
-from archpress.errors import BudgetError
 
 Source = Literal["start", "gradient", "mutation", "random"]
-EDITS = 2
-CHANGED = 12
-"""How many changes of a network are drawn."""
-PATIENCE = 300
-CHUNK, BARREN = 160, 20
-"""Networks drawn at once, and how often nothing new may come of it."""
-
-Taken = Callable[[Architecture], bool]
 
 
 @dataclass(frozen=True)
@@ -107,55 +96,14 @@ def by_mutation(
     Origins are as for `by_descent`.
     """
     made: dict[Architecture, str] = {}
-    limits = narrowed(task.space, task.budget).limits
     for start, origin in starts.items():
-        space = NeighbourhoodSpace(
-            task.network.input_shape, task.network.classes, limits,
-            origin=start, edits=EDITS,
-        )  # fmt: skip
-        for drawn in _drawn(space, generator):
-            network = admit(simplify(drawn))
-            if network is not None:
-                made.setdefault(network, origin)
+        for network in changes_of(start, task, admit, generator):
+            made.setdefault(network, origin)
     values = judge(list(made))
     return [
         Proposal(network, "mutation", origin, float(value))
         for (network, origin), value in zip(made.items(), values, strict=True)
     ]
-
-
-def _drawn(space: NeighbourhoodSpace, generator: torch.Generator) -> Iterator[Architecture]:
-    for _ in range(CHANGED):
-        try:
-            yield from space.sample(1, generator, PATIENCE).architectures
-        except BudgetError:
-            return
-
-
-def drawn_within(
-    task: CompressionTask,
-    count: int,
-    generator: torch.Generator,
-    taken: Taken = lambda network: False,
-) -> list[Architecture]:
-    """Return up to ``count`` distinct random networks within the budget, in canonical form.
-
-    Sizes are as the space stratifies them; fewer where the space gives no more that are not
-    ``taken``.
-    """
-    found: dict[Architecture, None] = {}
-    barren, chunk = 0, max(1, min(count, CHUNK))
-    while len(found) < count and barren < BARREN and chunk:
-        wanted = min(chunk, count - len(found))
-        try:
-            drawn = sample_within(task.space, task.budget, wanted, generator, task.latency)
-        except BudgetError:
-            chunk //= 4
-            continue
-        before = len(found)
-        found |= dict.fromkeys(n for n in map(simplify, drawn) if not taken(n))
-        barren = barren + 1 if len(found) == before else 0
-    return list(found)
 
 
 def choose(proposals: Sequence[Proposal], count: int, taken: Taken) -> list[Proposal]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.simplification import simplify
 from archpress.compression.admission import filled
+from archpress.compression.drawing import drawn_within
 from archpress.compression.guided.descent import Descent, descend
 from archpress.compression.guided.knowledge import Knowledge
 from archpress.compression.guided.objective import GuidedObjective
@@ -18,7 +19,6 @@ from archpress.compression.guided.proposals import (
     by_descent,
     by_mutation,
     choose,
-    drawn_within,
 )
 from archpress.compression.guided.settings import GuidedSettings
 from archpress.compression.guided.surrogate import Surrogate

@@ -11,6 +11,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.simplification import simplify
 from archpress.compression.admission import filled, refusal
 from archpress.compression.contest import finalists
+from archpress.compression.drawing import drawn_within
 from archpress.compression.guided.descent import Visit
 from archpress.compression.guided.knowledge import (
     BEGUN,
@@ -21,7 +22,7 @@ from archpress.compression.guided.knowledge import (
     known_before,
     read_proposals,
 )
-from archpress.compression.guided.proposals import Proposal, drawn_within
+from archpress.compression.guided.proposals import Proposal
 from archpress.compression.guided.proposing import Proposer, Round
 from archpress.compression.guided.shrinking import working_task
 from archpress.compression.guided.surrogate import Surrogate

@@ -8,17 +8,15 @@ import pytest
 from numpy.typing import NDArray
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.simplification import idle_layers
-from archpress.architectures.spaces import BlocksSpace, Limits
 from archpress.compression.admission import filled
 from archpress.compression.budget import Budget
+from archpress.compression.drawing import drawn_within
 from archpress.compression.guided.descent import Descent, Visit
 from archpress.compression.guided.proposals import (
     Proposal,
     by_descent,
     by_mutation,
     choose,
-    drawn_within,
 )
 from archpress.compression.task import CompressionTask
 from tests.compression.guided.fitted import sampled
@@ -165,37 +163,6 @@ def test_nothing_is_made_of_nothing_or_where_nothing_is_admitted() -> None:
     assert mutations([], task) == []
     start = {DIFFERENT[0]: "one"}
     assert by_mutation(start, task, by_size, lambda network: None, generator(0)) == []
-
-
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
-def test_random_networks_are_distinct_canonical_and_within_the_budget(
-    task: CompressionTask,
-) -> None:
-    networks = drawn_within(task, 12, generator(0))
-    assert len(set(networks)) == len(networks) == 12
-    assert all(task.affords(network) for network in networks)
-    assert not any(idle_layers(network) for network in networks)
-    assert networks == drawn_within(task, 12, generator(0))
-
-
-def test_random_networks_that_are_taken_are_made_up_for() -> None:
-    taken = set(drawn_within(make_task(), 6, generator(0)))
-    found = drawn_within(make_task(), 6, generator(0), taken.__contains__)
-    assert len(found) == 6
-    assert taken.isdisjoint(found)
-
-
-def test_a_small_space_gives_what_it_has() -> None:
-    space = BlocksSpace((1, 8, 8), 10, Limits(1, 75_626), blocks=("plain",), max_blocks=1)
-    found = drawn_within(make_task(250, space=space), 300, generator(0))
-    assert 20 < len(set(found)) == len(found) < 300
-
-
-def test_no_random_network_takes_no_random_number() -> None:
-    random = generator(0)
-    before = random.get_state()
-    assert drawn_within(make_task(), 0, random) == []
-    assert (random.get_state() == before).all()
 
 
 @pytest.mark.parametrize("bound", [100, 400])
