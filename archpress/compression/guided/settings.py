@@ -32,7 +32,7 @@ class GuidedSettings(BaseModel):
 
     start: int = Field(default=40, ge=0)
     rounds: int = Field(default=4, ge=1)
-    warm_rounds: int = Field(default=2, ge=0)
+    warm_rounds: int = Field(default=1, ge=0)
     batch: int = Field(default=15, ge=1)
     minutes: float = Field(default=0.0, ge=0)
     gradient: float = Field(default=0.5, ge=0, le=1)
