@@ -92,7 +92,8 @@ def test_the_model_gives_logits(result: CompressionResult, data: DataSet) -> Non
     assert not model.training
     logits = model(torch.randn(5, *data.input_shape))
     assert logits.shape == (5, 3)
-    assert logits.min() < 0 < logits.max()
+    for sums in (logits.sum(1), logits.exp().sum(1)):
+        assert ((sums - 1).abs() > 0.01).all(), "neither probabilities nor their logarithms"
     assert sum(p.numel() for p in model.parameters()) == result.architecture.cost.parameters
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from archpress.architectures.simplification import idle_layers
 from archpress.architectures.spaces import BlocksSpace, Limits
+from archpress.compression import drawing
 from archpress.compression.admission import filled
 from archpress.compression.budget import Budget
 from archpress.compression.drawing import changes_of, drawn_within
@@ -37,7 +38,8 @@ def test_random_networks_that_are_taken_are_made_up_for() -> None:
     assert taken.isdisjoint(found)
 
 
-def test_a_small_space_gives_what_it_has() -> None:
+def test_a_small_space_gives_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "BARREN", 2)  # patience takes seconds
     space = BlocksSpace((1, 8, 8), 10, Limits(1, 75_626), blocks=("plain",), max_blocks=1)
     found = drawn_within(make_task(250, space=space), 300, generator(0))
     assert 20 < len(set(found)) == len(found) < 300
