@@ -123,3 +123,12 @@ class Scripted(Executor):
                 job, "ok", validation_accuracy=accuracy + 0.01 * job.seed,
                 losses=(1.0,) * job.recipe.epochs,
             )  # fmt: skip
+
+
+BOUNDED = {
+    "parameters": make_task(5_000),
+    "several": make_task(Budget(7_000, macs=80_000, activation_bytes=5_000)),
+    "file": make_task(Budget(file_bytes=25_000)),
+    "latency": make_task(Budget(5_000, latency_ms=1.1), latency=TimedByLayers()),
+}
+"""Tasks with bounds of every sort."""

@@ -6,18 +6,11 @@ from archpress.architectures.simplification import idle_layers
 from archpress.architectures.spaces import BlocksSpace, Limits
 from archpress.compression import drawing
 from archpress.compression.admission import filled
-from archpress.compression.budget import Budget
 from archpress.compression.drawing import changes_of, drawn_within
 from archpress.compression.task import CompressionTask
-from tests.compression.tasks import TimedByLayers, make_task
+from tests.compression.tasks import BOUNDED as TASKS
+from tests.compression.tasks import make_task
 from tests.small_networks import generator
-
-TASKS = {
-    "parameters": make_task(5_000),
-    "several": make_task(Budget(7_000, macs=80_000, activation_bytes=5_000)),
-    "file": make_task(Budget(file_bytes=25_000)),
-    "latency": make_task(Budget(5_000, latency_ms=1.1), latency=TimedByLayers()),
-}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.admission import filled
-from archpress.compression.budget import Budget
 from archpress.compression.drawing import drawn_within
 from archpress.compression.guided.descent import Descent, Visit
 from archpress.compression.guided.proposals import (
@@ -20,7 +19,8 @@ from archpress.compression.guided.proposals import (
 )
 from archpress.compression.task import CompressionTask
 from tests.compression.guided.fitted import sampled
-from tests.compression.tasks import TimedByLayers, make_task, network_of
+from tests.compression.tasks import BOUNDED as TASKS
+from tests.compression.tasks import make_task, network_of
 from tests.small_networks import PLAIN, SKIPS, generator
 
 
@@ -119,14 +119,6 @@ def test_all_that_a_descent_came_upon_is_proposed() -> None:
         Proposal(network_of(2), "gradient", "one", 0.5, 1),
         Proposal(network_of(3), "gradient", "two", 0.7, 2),
     ]
-
-
-TASKS = {
-    "parameters": make_task(5_000),
-    "several": make_task(Budget(7_000, macs=80_000, activation_bytes=5_000)),
-    "file": make_task(Budget(file_bytes=25_000)),
-    "latency": make_task(Budget(5_000, latency_ms=1.1), latency=TimedByLayers()),
-}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
