@@ -179,7 +179,10 @@ def compress(
 @app.command()
 def baseline(
     name: Annotated[
-        str, typer.Argument(help="random_search, width_scaling, local_search or evolution.")
+        str,
+        typer.Argument(
+            help="random_search, width_scaling, compound_scaling, local_search or evolution."
+        ),
     ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
 ) -> None:

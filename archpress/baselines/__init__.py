@@ -6,7 +6,7 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import SettingsError, nearest
 
-NAMES = ("random_search", "width_scaling", "local_search", "evolution")
+NAMES = ("random_search", "width_scaling", "compound_scaling", "local_search", "evolution")
 
 
 def find_baseline(name: str) -> Callable[[CompressionTask, Resources], CompressionResult]:

@@ -1,5 +1,6 @@
 """Uniform thinning: the input network with all widths scaled by one factor."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from archpress.architectures import widths
@@ -10,6 +11,9 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import BudgetError
 from archpress.evaluation.record import Label
+
+Scaling = Callable[[Architecture, float], Architecture]
+"""Makes a network smaller by a factor in [0, 1], of which 1 changes nothing."""
 
 BISECTIONS = 40
 TIGHTENINGS = 20
@@ -22,23 +26,36 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     Raises:
         BudgetError: There is no budget, or width 1 everywhere exceeds it.
     """
-    if not task.budget.bounds:
-        raise BudgetError("width scaling needs a budget, of parameters or anything else")
-    network = measured(task)
-    base, compressed = finish(task, [Label(network, 0.0, None, ())], resources)
-    return CompressionResult(
-        "width_scaling", base, compressed, "uniform thinning", 0, 0, resources.folder
-    )
+    return compressed("width_scaling", "uniform thinning", scaled, task, resources)
 
 
-def measured(task: CompressionTask) -> Architecture:
-    """Return the thinned network; where latency is bounded, one that keeps to it as measured.
+def compressed(
+    name: str, origin: str, scaling: Scaling, task: CompressionTask, resources: Resources
+) -> CompressionResult:
+    """Return the largest network within the budget that a scaling makes, trained finally.
 
     Raises:
-        BudgetError: Width 1 everywhere exceeds the budget.
+        BudgetError: There is no budget, or the smallest exceeds it.
+    """
+    if not task.budget.bounds:
+        raise BudgetError(f"{name} needs a budget, of parameters or anything else")
+    network = measured(task, scaling)
+    base, compressed = finish(task, [Label(network, 0.0, None, ())], resources)
+    return CompressionResult(name, base, compressed, origin, 0, 0, resources.folder)
+
+
+def measured(task: CompressionTask, scaling: Scaling | None = None) -> Architecture:
+    """Return the thinned network; where latency is bounded, one that keeps to it as measured.
+
+    Args:
+        task: Gives network and budget.
+        scaling: In place of that of all widths.
+
+    Raises:
+        BudgetError: The smallest exceeds the budget.
     """
     budget, latency = task.budget, task.latency
-    network = thinned(task.network, budget, latency)
+    network = thinned(task.network, budget, latency, scaling or scaled)
     for _ in range(TIGHTENINGS):
         if latency is None or budget.latency_ms is None:
             break
@@ -46,7 +63,7 @@ def measured(task: CompressionTask) -> Architecture:
         if task.affords(network):
             break
         budget = replace(budget, latency_ms=TIGHTENING * budget.latency_ms)
-        network = thinned(task.network, budget, latency)
+        network = thinned(task.network, budget, latency, scaling or scaled)
     if not task.affords(network):
         taken = value_of(network, LATENCY, latency)
         raise BudgetError(
@@ -56,7 +73,18 @@ def measured(task: CompressionTask) -> Architecture:
     return network
 
 
-def thinned(network: Architecture, budget: Budget, latency: Latency | None = None) -> Architecture:
+def scaled(network: Architecture, factor: float) -> Architecture:
+    """Return the network with every width but the number of classes multiplied by ``factor``."""
+    groups = widths.width_groups(network)
+    return widths.scaled(network, groups, [factor] * len(groups))
+
+
+def thinned(
+    network: Architecture,
+    budget: Budget,
+    latency: Latency | None = None,
+    scaling: Scaling = scaled,
+) -> Architecture:
     """Return the network scaled by the largest factor at which it is within the budget.
 
     Raises:
@@ -65,11 +93,11 @@ def thinned(network: Architecture, budget: Budget, latency: Latency | None = Non
     low, high = 0.0, 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        if budget.allows(scaled(network, middle), latency):
+        if budget.allows(scaling(network, middle), latency):
             low = middle
         else:
             high = middle
-    result = scaled(network, low)
+    result = scaling(network, low)
     if not budget.allows(result, latency):
         has = {metric: value_of(result, metric, latency) for metric in budget.bounds}
         raise BudgetError(
@@ -77,9 +105,3 @@ def thinned(network: Architecture, budget: Budget, latency: Latency | None = Non
             f"more than the budget of {in_words(budget.bounds)}"
         )
     return result
-
-
-def scaled(network: Architecture, factor: float) -> Architecture:
-    """Return the network with every width but the number of classes multiplied by ``factor``."""
-    groups = widths.width_groups(network)
-    return widths.scaled(network, groups, [factor] * len(groups))

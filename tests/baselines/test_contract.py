@@ -16,7 +16,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job
 from tests.compression.tasks import Scripted, make_task, watched
 
-LABELLING = tuple(name for name in NAMES if name != "width_scaling")
+LABELLING = tuple(name for name in NAMES if not name.endswith("_scaling"))
 
 
 class ByDepth(Scripted):

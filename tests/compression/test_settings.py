@@ -167,6 +167,7 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
         ("guided.steps", 0),
         ("guided.reach", 0),
         ("guided.contenders", -1),
+        ("guided.warm_contenders", -1),
         ("guided.contender_epochs", 0),
         ("search.target_accuracy", 1.1),
         ("search.parameter_weight", -1),

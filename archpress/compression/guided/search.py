@@ -71,6 +71,7 @@ class GuidedSearch:
         self.reference: float | None = None
         self.bounds: list[int] = []
         self.rounds = self.settings.rounds
+        self.contenders = task.contenders
 
     def run(self) -> Searched:
         """Return what was found; continues where an earlier call was stopped."""
@@ -82,7 +83,8 @@ class GuidedSearch:
         with self.folder.timed(SEARCH), one_thread():
             ranked = self.judged()
         with self.folder.timed("contest"):
-            chosen = finalists(ranked, self.task, self.resources, self.reference)
+            task = replace(self.task, contenders=self.contenders)
+            chosen = finalists(ranked, task, self.resources, self.reference)
         proposed = self.known.proposed
         origins = {digest: proposal.in_words for digest, proposal in proposed.items()}
         asked = {*self.known.labels, *([self.task.network.digest] if self.own_is_labelled else [])}
@@ -114,8 +116,8 @@ class GuidedSearch:
     def start(self) -> None:
         """Label a stratified start: the input network thinned to the budget, and random ones.
 
-        What an archive knows within the budget need not be labelled for it; where that is all, the
-        rounds are fewer too.
+        What an archive knows within the budget need not be labelled for it; where that is all,
+        rounds and contenders are fewer too.
         """
         file = self.folder.path / BEGUN
         if not file.exists():
@@ -123,9 +125,12 @@ class GuidedSearch:
             missing = max(0, self.settings.start - known)
             warm = known > 0 and not missing
             rounds = self.settings.warm_rounds if warm else self.settings.rounds
-            self.folder.write_json(BEGUN, {"labels": missing, "rounds": rounds})
+            most = self.settings.warm_contenders if warm else self.contenders
+            begun = {"labels": missing, "rounds": rounds, "contenders": most}
+            self.folder.write_json(BEGUN, begun)
         begun = read_record(file, "labels", "rounds")
         self.rounds, missing = begun["rounds"], begun["labels"]
+        self.contenders = min(self.contenders, begun.get("contenders", self.contenders))
         self._label(0, lambda: self._stratified(missing), "labels")
 
     def _stratified(self, count: int) -> list[Proposal]:

@@ -25,6 +25,7 @@ class GuidedSettings(BaseModel):
         reach: The longest step tried, as a share of the length of y.
         contenders: How many of the best are labelled again, by longer training; no contest where
             they are no more than ``final.finalists``.
+        warm_contenders: At most so many where an archive spares the whole start.
         contender_epochs: How many times as long that is.
     """
 
@@ -42,6 +43,7 @@ class GuidedSettings(BaseModel):
     steps: int = Field(default=8, ge=1)
     reach: float = Field(default=0.6, gt=0)
     contenders: int = Field(default=9, ge=0)
+    warm_contenders: int = Field(default=4, ge=0)
     contender_epochs: int = Field(default=3, ge=2)
 
     @model_validator(mode="after")
