@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from torch import nn
 
 from archpress.architectures.architecture import Architecture
@@ -13,11 +14,13 @@ from archpress.architectures.building import build
 from archpress.compression.selection import choose
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
-from archpress.evaluation.record import Label
+from archpress.evaluation.record import Evaluation, Label
 from archpress.evaluation.running import load_weights, save_weights
 from archpress.evaluation.sweep import evaluate, weights_path
+from archpress.evaluation.taught import Taught
 from archpress.files import write_json
 from archpress.training.augmentation import input_scaling
+from archpress.training.distillation import Teacher
 from archpress.training.scoring import accuracy
 
 
@@ -32,6 +35,7 @@ class Finished:
         epochs: Epochs of the final training; 0 where the network came trained.
         weights: State dicts as safetensors, one per seed.
         failed_seeds: Seeds whose training did not end; the accuracies are of the others.
+        teacher: Digest of the network that it learned from beside the labels; empty for none.
     """
 
     architecture: Architecture
@@ -40,6 +44,7 @@ class Finished:
     epochs: int
     weights: tuple[Path, ...]
     failed_seeds: int = 0
+    teacher: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record kept in ``results/`` and ``result.json``."""
@@ -51,6 +56,7 @@ class Finished:
             "validation_accuracy": list(self.validation_accuracy),
             "final_epochs": self.epochs,
             "failed_seeds": self.failed_seeds,
+            **({"teacher": self.teacher} if self.teacher else {}),
             "digest": self.architecture.digest,
             "architecture": self.architecture.to_json(),
         }
@@ -85,27 +91,75 @@ def finish(
             "networks or widen the space"
         )
     networks = [label.architecture for label in finalists]
-    if task.trained is None:
-        networks.append(task.network)
-    trained = train_finally(networks, task, resources)
-    own = trained[-1].accuracy if task.trained is None else task.trained.validation_accuracy
-    chosen = choose(trained, task, own)
-    if task.trained is None:
-        base = read_test(trained[-1], task, resources)
+    given, own = task.trained, None
+    if task.distillation:
+        if given is None:
+            (own,) = train_finally([task.network], task, resources)
+        trained = train_finally(networks, task, resources, teacher_of(task, own, resources))
+    elif given is None:
+        *trained, own = train_finally([*networks, task.network], task, resources)
     else:
-        base = read_test_of_given(task.trained, task, resources)
+        trained = train_finally(networks, task, resources)
+    if own is not None:
+        chosen = choose(trained, task, own.accuracy)
+        base = read_test(own, task, resources)
+    else:
+        assert given is not None
+        chosen = choose(trained, task, given.validation_accuracy)
+        base = read_test_of_given(given, task, resources)
     return base, read_test(chosen, task, resources)
 
 
 def train_finally(
-    networks: Sequence[Architecture], task: CompressionTask, resources: Resources
-) -> tuple[Label, ...]:
-    """Return the labels of networks by the final recipe; their weights are kept."""
-    return evaluate(
-        networks, task.final_recipe, resources.archive, resources.executor,
-        weights_folder=resources.folder / "weights",
-        on_progress=resources.reporter("final training"),
-    ).labels  # fmt: skip
+    networks: Sequence[Architecture],
+    task: CompressionTask,
+    resources: Resources,
+    teacher: Teacher | None = None,
+) -> list[Label]:
+    """Return the labels of networks by the final recipe; their weights are kept.
+
+    Args:
+        networks: What to train.
+        task: Gives recipe and seeds.
+        resources: Archive, executor and run folder.
+        teacher: From whom they learn beside the labels; None for nobody.
+    """
+    recipe = task.taught_recipe(teacher.digest) if teacher else task.final_recipe
+    executor = Taught(resources.executor, teacher) if teacher else resources.executor
+    return list(
+        evaluate(
+            networks, recipe, resources.archive, executor,
+            weights_folder=resources.folder / "weights",
+            on_progress=resources.reporter("final training"),
+        ).labels
+    )  # fmt: skip
+
+
+def teacher_of(task: CompressionTask, own: Label | None, resources: Resources) -> Teacher:
+    """Return the input network as a teacher, with its best weights on validation.
+
+    Args:
+        task: Gives network and data.
+        own: How its final training ended; None where it came trained.
+        resources: Where weights are kept.
+
+    Raises:
+        ArchpressError: No seed was trained to the end.
+    """
+    if own is None:
+        assert task.trained is not None
+        return Teacher(task.network, task.trained.weights, task.trained.scaling)
+    best = max(_finished_runs(own), key=lambda run: run.validation_accuracy or 0.0)
+    weights = load_file(weights_path(resources.folder / "weights", best.key))
+    return Teacher(task.network, weights, input_scaling(task.final_recipe, task.data))
+
+
+def _finished_runs(label: Label) -> list[Evaluation]:
+    runs = [run for run in label.evaluations if run.status == "ok"]
+    if not runs:
+        reasons = "; ".join(sorted({run.reason for run in label.evaluations}))
+        raise ArchpressError(f"the final training of a network failed for every seed: {reasons}")
+    return runs
 
 
 def read_test(label: Label, task: CompressionTask, resources: Resources) -> Finished:
@@ -114,10 +168,7 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
     Raises:
         ArchpressError: No seed was trained to the end.
     """
-    runs = [run for run in label.evaluations if run.status == "ok"]
-    if not runs:
-        reasons = "; ".join(sorted({run.reason for run in label.evaluations}))
-        raise ArchpressError(f"the final training of a network failed for every seed: {reasons}")
+    runs = _finished_runs(label)
     weights = tuple(weights_path(resources.folder / "weights", run.key) for run in runs)
     known = resources.folder / "results" / f"test-{label.architecture.digest}.json"
     scores = _known_scores(known)
@@ -135,6 +186,7 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
         task.final_recipe.epochs,
         weights,
         len(label.evaluations) - len(runs),
+        lessons.teacher if (lessons := runs[0].recipe.distillation) else "",
     )
 
 

@@ -230,6 +230,8 @@ def prepare(
         latency=told,
         contenders=settings.guided.contenders if guided else 0,
         contender_epochs=settings.guided.contender_epochs,
+        distillation=settings.final.distillation,
+        temperature=settings.final.temperature,
     )
     check_budget(task)
     notes = (*found.notes, *filter(None, (why, _search_note(task, guided), latency_note)))

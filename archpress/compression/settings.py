@@ -82,6 +82,9 @@ class SpaceSettings(_Table):
     max_activation_bytes: Amount = "100%"
 
 
+_CHANGES = {"epochs", "images", "seeds", "batch_size", "learning_rate"}
+
+
 class RecipeSettings(_Table):
     """``[label]``: a preset recipe by name, and what to change in it."""
 
@@ -98,11 +101,7 @@ class RecipeSettings(_Table):
         Raises:
             SettingsError: No such preset, or a value out of range.
         """
-        changes = {
-            k: v
-            for k, v in self.model_dump(exclude={"recipe", "finalists"}).items()
-            if v is not None
-        }
+        changes = {k: v for k, v in self.model_dump(include=_CHANGES).items() if v is not None}
         is_default = self.recipe == DEFAULT_RECIPE
         preset = default_recipe(images) if is_default else find_recipe(self.recipe)
         values = preset.model_dump()
@@ -113,9 +112,13 @@ class FinalSettings(RecipeSettings):
     """``[final]``: the recipe of base and compressed network.
 
     ``finalists`` of the best labelled candidates are trained by it; the best on validation is kept.
+    With ``distillation`` above 0 they learn so much of their loss from the input network's outputs,
+    softened by ``temperature``; that network itself is trained by labels alone.
     """
 
     finalists: int = Field(default=1, ge=1)
+    distillation: float = Field(default=0.0, ge=0, le=1)
+    temperature: float = Field(default=4.0, gt=0)
 
 
 class SearchSettings(_Table):

@@ -14,7 +14,7 @@ from archpress.compression.budget import Budget, Latency
 from archpress.datasets.dataset import DataSet
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
-from archpress.training.recipe import TrainingRecipe
+from archpress.training.recipe import Distillation, TrainingRecipe
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, units done, units in all)."""
@@ -90,6 +90,8 @@ class CompressionTask:
         contenders: How many of the best labelled networks are trained again, longer, before the
             finalists are chosen among them; 0 for none.
         contender_epochs: How much longer.
+        distillation: Share of the input network's outputs in what finalists learn; 0 for none.
+        temperature: Of the softmax there.
     """
 
     network: Architecture
@@ -107,6 +109,8 @@ class CompressionTask:
     latency: Latency | None = None
     contenders: int = 0
     contender_epochs: int = 3
+    distillation: float = 0.0
+    temperature: float = 4.0
 
     @property
     def contest_recipe(self) -> TrainingRecipe:
@@ -116,6 +120,14 @@ class CompressionTask:
         milestones = tuple(self.contender_epochs * m for m in self.label_recipe.milestones)
         changes = {"name": name, "epochs": epochs, "milestones": milestones}
         return self.label_recipe.model_copy(update=changes)
+
+    def taught_recipe(self, teacher: str) -> TrainingRecipe:
+        """Return how finalists are trained by the teacher of that digest."""
+        lessons = Distillation(
+            teacher=teacher, weight=self.distillation, temperature=self.temperature
+        )
+        name = f"{self.final_recipe.name}-taught"
+        return self.final_recipe.model_copy(update={"name": name, "distillation": lessons})
 
     def affords(self, network: Architecture) -> bool:
         """Return whether a network is within the budget; its latency is the predicted one."""

@@ -173,7 +173,7 @@ class Flight:
         start, job = time.perf_counter(), self.job
         training = begin(
             job.architecture, job.recipe, self._data, job.random_seed, self._precision,
-            partial(GraphedSteps, graphing=self._graphing),
+            partial(GraphedSteps, graphing=self._graphing), job.teacher,
         )  # fmt: skip
         self._building_seconds = time.perf_counter() - start
         return training

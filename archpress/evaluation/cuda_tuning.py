@@ -117,7 +117,9 @@ def timed_training(
 
 def _begin(job: Job, data: DataSet, precision: Precision, graphing: Graphing | None) -> Training:
     make_steps = EagerSteps if graphing is None else partial(GraphedSteps, graphing=graphing)
-    return begin(job.architecture, job.recipe, data, job.random_seed, precision, make_steps)
+    return begin(
+        job.architecture, job.recipe, data, job.random_seed, precision, make_steps, job.teacher
+    )
 
 
 def _timed(begin_one: Callable[[], Training], first: int, data: DataSet) -> Timing:

@@ -4,13 +4,16 @@ import hashlib
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from archpress.architectures.architecture import Architecture
 from archpress.errors import ArchiveError, InvalidArchitectureError
 from archpress.training.machine import processor
 from archpress.training.precision import family
 from archpress.training.recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    from archpress.training.distillation import Teacher
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # 1 knew no steps, and of the statuses not at_chance and timed_out
@@ -31,6 +34,7 @@ class Job:
         seed: Number of the initialisation, from 0.
         data_digest: Content of the data set.
         weights_path: Where to save the trained weights; empty for nowhere.
+        teacher: Whom the recipe's distillation names.
     """
 
     architecture: Architecture
@@ -38,6 +42,7 @@ class Job:
     seed: int
     data_digest: str
     weights_path: str = ""
+    teacher: "Teacher | None" = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:

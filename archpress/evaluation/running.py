@@ -31,7 +31,9 @@ def run_job(
     """
     start = time.perf_counter()
     try:
-        trained = train(job.architecture, job.recipe, data, job.random_seed, precision, on_epoch)
+        trained = train(
+            job.architecture, job.recipe, data, job.random_seed, precision, on_epoch, job.teacher
+        )
         made = evaluation_of(job, trained, data)
     except (RuntimeError, MemoryError) as error:
         made = failure_of(job, error)

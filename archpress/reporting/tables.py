@@ -50,7 +50,7 @@ def result_table(record: dict[str, Any]) -> Table:
     rows += sorted(record["rivals"].items())
     for name, row in rows:
         table.add_row(
-            name.replace("_", " "),
+            name.replace("_", " ") + ", taught by the input" * ("teacher" in row),
             f"{row['parameters']:,}",
             f"{row['macs']:,}",
             f"{record['base']['parameters'] / row['parameters']:.2f}x",

@@ -3,11 +3,27 @@
 import hashlib
 import json
 import math
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from archpress.errors import SettingsError, nearest
+
+
+class Distillation(BaseModel):
+    """What is learned from a teacher beside the labels.
+
+    Attributes:
+        teacher: Digest of the teacher (:class:`archpress.training.distillation.Teacher`).
+        weight: Share of what the teacher says in the loss.
+        temperature: Of both networks' softmax there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher: str
+    weight: float = Field(gt=0, le=1)
+    temperature: float = Field(default=4.0, gt=0)
 
 
 class TrainingRecipe(BaseModel):
@@ -29,6 +45,7 @@ class TrainingRecipe(BaseModel):
         images: Training images used, a fixed subset for all networks; None for all.
         chance_steps: A network whose mean loss over the second half of so many first steps is not
             below 98 % of chance, ln K, is stopped there; 0 for never.
+        distillation: What is learned from a teacher; None for labels alone.
         seeds: Independent initialisations m that are averaged (section 3.2); not in the digest.
     """
 
@@ -46,14 +63,22 @@ class TrainingRecipe(BaseModel):
     crop_padding: int = Field(default=0, ge=0)
     images: int | None = Field(default=None, ge=2)
     chance_steps: int = Field(default=0, ge=0)
+    distillation: Distillation | None = None
     seeds: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _losses(self) -> Self:
+        if self.distillation and self.chance_steps:
+            raise ValueError("chance_steps compares cross-entropies: not beside distillation")
+        return self
 
     @property
     def digest(self) -> str:
         """16 hex digits over everything that can change the result for one seed."""
         values = self.model_dump(mode="json", exclude={"name", "seeds"})
-        if not self.chance_steps:  # younger than the first archives, whose keys must not change
-            del values["chance_steps"]
+        for younger in ("chance_steps", "distillation"):  # than archives, whose keys must stay
+            if not values[younger]:
+                del values[younger]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:

@@ -14,8 +14,9 @@ from archpress.architectures.building import Network, build
 from archpress.datasets.dataset import DataSet
 from archpress.training.acceleration import Accelerated
 from archpress.training.augmentation import augment, input_scaling, normalise
+from archpress.training.distillation import Lessons, Teacher, distillation_loss
 from archpress.training.precision import Precision
-from archpress.training.recipe import TrainingRecipe
+from archpress.training.recipe import Distillation, TrainingRecipe
 from archpress.training.steps import Learning, LossOf, MakeSteps, steps_for_device
 
 SUBSET_SEED = 20_181
@@ -49,6 +50,12 @@ class Part:
     Args:
         recipe: Says which images, how they are normalised and augmented.
         data: Its training part is read.
+
+    Attributes:
+        scaling: Mean and standard deviation ``[C]`` that images are normalised by.
+        labels: Classes of the images, ``[N]``.
+        batch_size: Images of a batch.
+        steps: Batches of an epoch.
     """
 
     def __init__(self, recipe: TrainingRecipe, data: DataSet) -> None:
@@ -60,7 +67,8 @@ class Part:
             images, labels = images[chosen], labels[chosen]
         self._recipe = recipe
         self._images = images.permute(0, 2, 3, 1).contiguous()
-        self._scaling = tuple(part.to(images.device) for part in input_scaling(recipe, data))
+        mean, deviation = input_scaling(recipe, data)
+        self.scaling = mean.to(images.device), deviation.to(images.device)
         self.labels = labels
         self.batch_size = min(recipe.batch_size, len(labels))
         self.steps = len(labels) // self.batch_size
@@ -72,7 +80,7 @@ class Part:
 
     def batch(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         """Return images ``[N, C, H, W]`` float32, channels last, normalised and augmented."""
-        images = normalise(self._images[chosen].permute(0, 3, 1, 2), *self._scaling)
+        images = normalise(self._images[chosen].permute(0, 3, 1, 2), *self.scaling)
         images = augment(images, self._recipe, generator)
         return images.contiguous(memory_format=torch.channels_last)
 
@@ -97,6 +105,7 @@ def train(
     seed: int,
     precision: Precision = "float32",
     on_epoch: Callable[[int], None] = lambda epoch: None,
+    teacher: Teacher | None = None,
 ) -> Trained:
     """Train a freshly initialised network on ``data.train``.
 
@@ -107,8 +116,12 @@ def train(
         seed: Decides weights, order, augmentation and dropout; the global generator is restored.
         precision: What to compute in bfloat16; weights and their updates stay in float32.
         on_epoch: Called after each epoch with its number, from 1.
+        teacher: Whom the recipe's distillation names.
+
+    Raises:
+        ValueError: The teacher is not the one that the recipe names.
     """
-    training = begin(architecture, recipe, data, seed, precision)
+    training = begin(architecture, recipe, data, seed, precision, teacher=teacher)
     for epoch in range(recipe.epochs):
         if not training.epoch():
             break
@@ -123,11 +136,12 @@ def begin(
     seed: int,
     precision: Precision = "float32",
     make_steps: MakeSteps = steps_for_device,
+    teacher: Teacher | None = None,
 ) -> "Training":
     """Return the training that :func:`train` makes of these arguments, before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
-        return Training(architecture, recipe, data, seed, precision, make_steps)
+        return Training(architecture, recipe, data, seed, precision, make_steps, teacher)
 
 
 class Training:
@@ -140,6 +154,7 @@ class Training:
         seed: Decides order, augmentation and dropout.
         precision: What to compute in bfloat16.
         make_steps: What makes the steps.
+        teacher: Whom the recipe's distillation names.
 
     Attributes:
         steps: Steps made so far, or queued on the device.
@@ -153,14 +168,19 @@ class Training:
         seed: int,
         precision: Precision,
         make_steps: MakeSteps = steps_for_device,
+        teacher: Teacher | None = None,
     ) -> None:
+        told = recipe.distillation.teacher if recipe.distillation else ""
+        if told != (teacher.digest if teacher else ""):
+            raise ValueError("the teacher is not the one that the recipe names")
         self._part = part_of(recipe, data)
         device = self._part.labels.device
         self._recipe = recipe
         self._generator = torch.Generator(device).manual_seed(seed)
         self._network = _laid_out(build(architecture)).to(device).train()
         forward = Accelerated(self._network, precision, self._generator)
-        loss_of = _loss_of(self._part, forward, self._generator)
+        lessons = Lessons(teacher, recipe, data, self._part) if teacher else None
+        loss_of = _loss_of(self._part, forward, self._generator, recipe.distillation, lessons)
         self._runner = make_steps(
             Learning(self._network, loss_of, self._generator, recipe, self._part.steps)
         )
@@ -239,10 +259,19 @@ class Training:
         return Trained(self._network.eval(), losses, self.steps, diverged, at_chance)
 
 
-def _loss_of(part: Part, forward: Accelerated, generator: torch.Generator) -> LossOf:
+def _loss_of(
+    part: Part,
+    forward: Accelerated,
+    generator: torch.Generator,
+    distillation: Distillation | None,
+    lessons: Lessons | None,
+) -> LossOf:
     def loss_of(chosen: Tensor) -> Tensor:
-        logits = forward(part.batch(chosen, generator))
-        return F.cross_entropy(logits.float(), part.labels[chosen])
+        images = part.batch(chosen, generator)
+        logits, labels = forward(images).float(), part.labels[chosen]
+        if distillation is None or lessons is None:
+            return F.cross_entropy(logits, labels)
+        return distillation_loss(logits, lessons(chosen, images), labels, distillation)
 
     return loss_of
 

@@ -14,10 +14,11 @@ from archpress.architectures.building import build
 from archpress.compression import finishing
 from archpress.compression.finishing import Finished, finish, input_scaling_of
 from archpress.compression.result import CompressionResult, spent_on_labels
-from archpress.compression.task import CompressionTask, Resources
+from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job
+from archpress.training.distillation import Teacher
 from tests.compression.tasks import (
     FINAL,
     LABEL,
@@ -178,6 +179,66 @@ def test_a_network_after_final_training_is_recorded_in_full(bench: Bench) -> Non
         "failed_seeds": 0,
         "digest": NETWORKS[1].digest,
     }
+
+
+# ------------------------------------------------------------------ learning from the input network
+
+
+def test_finalists_learn_from_the_input_network_that_is_trained_by_labels_alone(
+    bench: Bench,
+) -> None:
+    bench.task = replace(bench.task, distillation=0.7, temperature=3.0)
+    base, chosen = bench.finish()
+    own, others = bench.executor.jobs[:2], bench.executor.jobs[2:]
+    assert {job.architecture for job in own} == {bench.task.network}
+    assert {job.recipe.digest for job in own} == {FINAL.digest}
+    assert all(job.teacher is None for job in own)
+    assert {job.architecture for job in others} == {*NETWORKS}
+    assert len({id(job.teacher) for job in others}) == 1
+    teacher = others[0].teacher
+    assert teacher is not None and teacher.architecture == bench.task.network
+    best = load_file(base.weights[1])  # of the seed that validates best
+    assert all(torch.equal(teacher.weights[name], best[name]) for name in best)
+    for job in others:
+        lessons = job.recipe.distillation
+        assert lessons is not None
+        assert (lessons.teacher, lessons.weight, lessons.temperature) == (teacher.digest, 0.7, 3.0)
+    assert (base.teacher, chosen.teacher) == ("", teacher.digest)
+    assert "teacher" not in base.to_json()
+    assert chosen.to_json()["teacher"] == teacher.digest
+    assert chosen.architecture == NETWORKS[1]
+
+
+def test_a_second_call_finds_the_same_teacher_and_trains_nothing(bench: Bench) -> None:
+    bench.task = replace(bench.task, distillation=0.7)
+    first = bench.finish()
+    bench.executor.jobs.clear()
+    assert bench.finish() == first
+    assert bench.executor.jobs == []
+
+
+def test_an_input_network_that_came_trained_teaches_with_its_own_weights(bench: Bench) -> None:
+    weights = build(bench.task.network, seed=5).state_dict()
+    scaling = (torch.tensor([0.4]), torch.tensor([0.2]))
+    given = TrainedNetwork(weights, 0.77, scaling)
+    bench.task = replace(bench.task, distillation=0.5, trained=given)
+    base, chosen = bench.finish()
+    assert base.validation_accuracy == (0.77,)
+    assert {job.architecture for job in bench.executor.jobs} == {*NETWORKS}
+    expected = Teacher(bench.task.network, weights, scaling).digest
+    assert {job.teacher.digest for job in bench.executor.jobs if job.teacher} == {expected}
+    assert chosen.teacher == expected
+
+
+def test_an_input_network_that_fails_teaches_nobody(bench: Bench) -> None:
+    bench.task = replace(bench.task, distillation=0.5)
+    bench.executor.accuracies[bench.task.network.digest] = None
+    with pytest.raises(ArchpressError, match="failed for every seed: it is written so"):
+        bench.finish()
+    assert {job.architecture for job in bench.executor.jobs} == {bench.task.network}
+
+
+# ------------------------------------------------------------------ what may go wrong
 
 
 def test_without_a_finalist_nothing_is_trained(bench: Bench) -> None:

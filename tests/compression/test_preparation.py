@@ -60,6 +60,16 @@ def test_the_contest_is_the_guided_searchs_and_longer_than_a_label_in_nothing_el
     assert prepared(search__method="joint", guided__contenders=4).contenders == 0
 
 
+def test_finalists_are_taught_where_the_settings_say_so() -> None:
+    assert prepared().distillation == 0.0
+    task = prepared(final__distillation=0.6, final__temperature=2.0)
+    lessons = task.taught_recipe("0123").distillation
+    assert lessons is not None
+    assert (lessons.teacher, lessons.weight, lessons.temperature) == ("0123", 0.6, 2.0)
+    assert task.taught_recipe("0123").seeds == task.final_recipe.seeds
+    assert task.final_recipe.distillation is None
+
+
 def test_the_space_is_the_one_asked_for() -> None:
     assert isinstance(prepared(space__name="paper").space, PaperSpace)
 

@@ -185,6 +185,9 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
         ("label.seeds", 0),
         ("final.batch_size", 1),
         ("final.finalists", 0),
+        ("final.distillation", 1.1),
+        ("final.distillation", -0.1),
+        ("final.temperature", 0),
         ("execution.workers", -1),
         ("execution.precision", "float16"),
         ("search.steps", "many"),
@@ -271,7 +274,14 @@ def test_how_fast_a_run_is_makes_it_no_other_run() -> None:
 
 
 def test_recipes_are_changed_by_name() -> None:
-    table = {"recipe": "final-digits", "epochs": 3, "seeds": 2, "images": 50, "finalists": 4}
+    table = {
+        "recipe": "final-digits",
+        "epochs": 3,
+        "seeds": 2,
+        "images": 50,
+        "finalists": 4,
+        "distillation": 0.5,
+    }
     recipe = parse_settings({"network": "conv7", "final": table}, "x").final.resolve()
     unchanged = RunSettings(network="conv7", final=table | {"epochs": None}).final.resolve()
     assert (recipe.epochs, recipe.seeds, recipe.images, recipe.batch_size) == (3, 2, 50, 32)

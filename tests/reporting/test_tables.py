@@ -29,7 +29,7 @@ def network_record(parameters: int, *accuracies: float, **more: Any) -> dict[str
     return {"parameters": parameters, "macs": 10 * parameters, "test_accuracy": accuracies, **more}
 
 
-RESULT = {
+RESULT: dict[str, Any] = {
     "base": network_record(80_000, 0.9, 0.92),
     "compressed": network_record(7_000, 0.91, 0.95, origin="descent"),
     "rivals": {
@@ -59,6 +59,8 @@ def test_a_result_has_a_row_for_each_network() -> None:
     assert "input 80,000 800,000 1.00x 91.00 ± 1.41 2" in said
     assert "compressed 7,000 70,000 11.43x 93.00 ± 2.83 2" in said
     assert "width scaling 7,900 79,000 10.13x 50.00 1" in said
+    taught = {**RESULT, "compressed": {**RESULT["compressed"], "teacher": "0123"}}
+    assert "compressed, taught by the input 7,000" in printed(result_table(taught))
     order = [said.index(name) for name in ("input", "compressed", "random search", "width scaling")]
     assert order == sorted(order)
 
