@@ -60,10 +60,11 @@ def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, what: str) -> Non
         load(path)
 
 
-def test_the_shipped_one_says_what_it_reads() -> None:
-    found = measure(shipped(), drawn_from({"blocks": 1.0}, 100, generator(11)))
+@pytest.mark.parametrize("space", ["blocks", "neighbourhood"])
+def test_the_shipped_one_says_what_it_reads(space: str) -> None:
+    found = measure(shipped(), drawn_from({space: 1.0}, 300, generator(11)))
     assert found["exact"] >= 0.93
-    assert found["within_5"] >= 0.9
+    assert found["within_5"] >= 0.95
 
 
 def test_points_of_the_prior_decode_to_distinct_networks() -> None:
