@@ -181,7 +181,8 @@ def baseline(
     name: Annotated[
         str,
         typer.Argument(
-            help="random_search, width_scaling, compound_scaling, local_search or evolution."
+            help="random_search, width_scaling, compound_scaling, local_search, evolution, "
+            "pruning, magnitude_pruning, distillation, fitnets or reinforcement."
         ),
     ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],

@@ -6,7 +6,9 @@ from typing import Any
 
 from archpress.errors import MissingExtraError
 
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",)}
+EXTRAS = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",), "bench": ("torch_pruning",)
+}  # fmt: skip
 """The modules of each extra."""
 
 

@@ -7,7 +7,7 @@ Killed and called again, it goes on; ``--table`` prints what is there::
 
 All arms have the same task, labels, contest and final training, and take turns repeat by repeat.
 They share an archive, so that a network that two of them ask for is trained once, but none knows
-what another has labelled.
+what another has labelled. ``--known`` begins with the runs of an export, such as the one on record.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 from scipy.stats import t as student
 
 from archpress.architectures.architecture import Architecture
-from archpress.baselines import random_search, width_scaling
+from archpress.baselines import compound_scaling, random_search, width_scaling
 from archpress.compression.contest import finalists
 from archpress.compression.finishing import Finished, read_test, train_finally
 from archpress.compression.guided.knowledge import KNOWN
@@ -34,17 +34,20 @@ from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import ProcessPool
 from archpress.evaluation.record import Label
+from archpress.evaluation.shipped import open_archive
 from archpress.files import write_json
 from archpress.training.precision import choose_precision
 
-CONTENDERS = 9
+CONTENDERS = 6
 PROFILES = {"fashion-mnist": "cpu", "digits": "demo"}
 """CONV-7 on Fashion-MNIST, and the network of the demo on digits."""
 
 TASK = {
     "search.target_parameters": "5%", "guided.start": 40, "guided.rounds": 4, "guided.batch": 15,
-    "guided.contenders": CONTENDERS, "final.finalists": 2,
+    "guided.contenders": CONTENDERS, "final.finalists": 1,
+    "space.max_macs": "10%", "space.max_activation_bytes": "50%",
 }  # fmt: skip
+"""Contest, finalists and the limits of the space are smaller than the profile's: two cores."""
 PAPER = {
     "search.method": "joint", "space.name": "paper", "embedding.configuration": "paper",
     "embedding.iterations": 10_000, "space.networks": 88, "search.candidates": 12,
@@ -59,7 +62,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """What each search changes; random search and thinning are functions of the task."""
 
 OURS = "ours"
-ARMS = (OURS, "random_search", "local_search", "width_scaling", "paper")
+SCALINGS = {
+    "width_scaling": width_scaling.scaled, "compound_scaling": compound_scaling.compound_scaled
+}  # fmt: skip
+ARMS = (OURS, "local_search", "random_search", *SCALINGS, "paper")
 """The order in which they take turns."""
 
 
@@ -74,8 +80,8 @@ def finalists_of(arm: str, repeat: int, task: CompressionTask, resources: Resour
     settings = settings_of(arm, repeat, task.data.name)
     if arm == "random_search":
         return random_search.search(task, resources).finalists
-    if arm == "width_scaling":
-        return [Label(width_scaling.measured(task), 0.0, None, ())]
+    if arm in SCALINGS:
+        return [Label(width_scaling.measured(task, SCALINGS[arm]), 0.0, None, ())]
     folder = RunFolder(resources.folder / f"{arm}-{repeat}", settings, resume=True)
     try:
         if settings.search.method == "joint":
@@ -97,13 +103,23 @@ def finished(arm: str, repeat: int, task: CompressionTask, resources: Resources)
     return read_test(choose(trained, task, None), task, resources)
 
 
-def run(folder: Path, name: str, arms: list[str], repeats: int, workers: int | None) -> None:
+def run(
+    folder: Path,
+    name: str,
+    arms: list[str],
+    repeats: int,
+    workers: int | None,
+    known: Path | None = None,
+) -> None:
     """Run what has no result yet; the split of the data is the same in every repeat."""
     data = load_data(settings_of(OURS, 0, name))
     precision = choose_precision("auto")
     folder.mkdir(parents=True, exist_ok=True)
     pool = ProcessPool(data, precision, workers)
     with Archive(folder / "archive.sqlite") as archive, pool:
+        if known is not None:
+            with open_archive(known) as other:
+                archive.merge(list(other))
         resources = Resources(archive, pool, folder)
         for repeat in range(repeats):
             for arm in arms:
@@ -173,10 +189,14 @@ def main() -> None:
     parser.add_argument("--arms", default=",".join(ARMS), help="comma-separated")
     parser.add_argument("--repeats", type=int, default=5, help="how many")
     parser.add_argument("--workers", type=int, help="worker processes")
+    parser.add_argument("--known", type=Path, help="an archive of runs that need not be made")
     parser.add_argument("--table", action="store_true", help="print what is there, run nothing")
     options = parser.parse_args()
     if not options.table:
-        run(options.folder, options.data, options.arms.split(","), options.repeats, options.workers)
+        arms = options.arms.split(",")
+        run(
+            options.folder, options.data, arms, options.repeats, options.workers, options.known
+        )  # fmt: skip
     print(table(options.folder))
 
 

@@ -1,6 +1,6 @@
 """The blocks of a network, stage by stage, and the network with fewer of them."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from math import ceil
 
 from archpress.architectures.activations import Activation, Dropout
@@ -29,22 +29,30 @@ def shortened(network: Architecture, share: float) -> Architecture:
     """
     shorter = network
     for number in range(len(stages(Draft(network)))):
-        blocks = len(stages(Draft(shorter))[number])
-        kept = max(1, ceil(share * blocks - 1e-9))
-        for place in range(blocks - 1, kept - 1, -1):
-            shorter = _without(shorter, number, place)
+        before = sum(map(len, stages(Draft(shorter))[:number]))
+        count = len(stages(Draft(shorter))[number])
+        kept = max(1, ceil(share * count - 1e-9))
+        for place in range(before + count - 1, before + kept - 1, -1):
+            shorter = without(shorter, [place]) or shorter
     return shorter
 
 
-def _without(network: Architecture, stage: int, place: int) -> Architecture:
+def without(network: Architecture, places: Collection[int]) -> Architecture | None:
+    """Return the network without blocks; None where that is none, or of other outputs.
+
+    Args:
+        network: The network.
+        places: Numbers of its blocks, from 0.
+    """
     draft = Draft(network)
-    for item in stages(draft)[stage][place]:
-        draft.remove(item)
+    for place, block in enumerate(blocks(draft)):
+        for item in block if place in places else ():
+            draft.remove(item)
     try:
         shorter = draft.architecture()
     except InvalidArchitectureError:
-        return network
-    return shorter if shorter.shapes[-1] == network.shapes[-1] else network
+        return None
+    return shorter if shorter.shapes[-1] == network.shapes[-1] else None
 
 
 def stages(draft: Draft) -> list[list[Block]]:

@@ -6,7 +6,10 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import SettingsError, nearest
 
-NAMES = ("random_search", "width_scaling", "compound_scaling", "local_search", "evolution")
+NAMES = (
+    "random_search", "width_scaling", "compound_scaling", "local_search", "evolution", "pruning",
+    "magnitude_pruning", "distillation", "fitnets", "reinforcement",
+)  # fmt: skip
 
 
 def find_baseline(name: str) -> Callable[[CompressionTask, Resources], CompressionResult]:

@@ -1,26 +1,27 @@
 """Final training of the input network and the finalists; the only reader of the test set."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.compression.selection import choose
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
+from archpress.evaluation.giving import Giving
 from archpress.evaluation.record import Evaluation, Label
 from archpress.evaluation.running import load_weights, save_weights
 from archpress.evaluation.sweep import evaluate, weights_path
-from archpress.evaluation.taught import Taught
 from archpress.files import write_json
 from archpress.training.augmentation import input_scaling
 from archpress.training.distillation import Teacher
+from archpress.training.given import Given
 from archpress.training.scoring import accuracy
 
 
@@ -90,24 +91,58 @@ def finish(
             "no candidate within the budget could be trained: raise the target, label more "
             "networks or widen the space"
         )
+    if task.distillation or task.trained:
+        return finish_after(task, train_input(task, resources), finalists, resources)
     networks = [label.architecture for label in finalists]
-    given, own = task.trained, None
-    if task.distillation:
-        if given is None:
-            (own,) = train_finally([task.network], task, resources)
-        trained = train_finally(networks, task, resources, teacher_of(task, own, resources))
-    elif given is None:
-        *trained, own = train_finally([*networks, task.network], task, resources)
+    *trained, own = train_finally([*networks, task.network], task, resources)
+    return tested(task, own, choose(trained, task, own.accuracy), resources)
+
+
+def finish_after(
+    task: CompressionTask, own: Label | None, finalists: Sequence[Label], resources: Resources
+) -> tuple[Finished, Finished]:
+    """Do the same where the input network is trained already.
+
+    Args:
+        task: Gives network, final recipe, seeds and data.
+        own: What :func:`train_input` returned.
+        finalists: Candidates, best first.
+        resources: Archive, executor and run folder.
+    """
+    teacher = teacher_of(task, own, resources) if task.distillation else None
+    networks = [label.architecture for label in finalists]
+    trained = train_finally(networks, task, resources, teacher)
+    chosen = choose(trained, task, accuracy_of_input(task, own))
+    return tested(task, own, chosen, resources)
+
+
+def train_input(task: CompressionTask, resources: Resources) -> Label | None:
+    """Return how the input network's final training ended; None where it came trained."""
+    return None if task.trained else train_finally([task.network], task, resources)[0]
+
+
+def tested(
+    task: CompressionTask, own: Label | None, chosen: Label, resources: Resources
+) -> tuple[Finished, Finished]:
+    """Return (input network, chosen one), each scored on the test set.
+
+    Args:
+        task: Gives network and data.
+        own: What :func:`train_input` returned.
+        chosen: The one network that is the method's result.
+        resources: Where weights are kept, and results.
+    """
+    if own is None:
+        assert task.trained is not None
+        base = read_test_of_given(task.trained, task, resources)
     else:
-        trained = train_finally(networks, task, resources)
-    if own is not None:
-        chosen = choose(trained, task, own.accuracy)
         base = read_test(own, task, resources)
-    else:
-        assert given is not None
-        chosen = choose(trained, task, given.validation_accuracy)
-        base = read_test_of_given(given, task, resources)
     return base, read_test(chosen, task, resources)
+
+
+def accuracy_of_input(task: CompressionTask, own: Label | None) -> float | None:
+    """Return the input network's on validation; None where its training failed."""
+    return task.trained.validation_accuracy if task.trained else own.accuracy if own else None
 
 
 def train_finally(
@@ -125,7 +160,10 @@ def train_finally(
         teacher: From whom they learn beside the labels; None for nobody.
     """
     recipe = task.taught_recipe(teacher.digest) if teacher else task.final_recipe
-    executor = Taught(resources.executor, teacher) if teacher else resources.executor
+    executor = resources.executor
+    if teacher:
+        given = Given(teacher)
+        executor = Giving(executor, lambda job: given)
     return list(
         evaluate(
             networks, recipe, resources.archive, executor,
@@ -136,11 +174,20 @@ def train_finally(
 
 
 def teacher_of(task: CompressionTask, own: Label | None, resources: Resources) -> Teacher:
-    """Return the input network as a teacher, with its best weights on validation.
+    """Return the input network as a teacher, with the weights of :func:`weights_of`."""
+    weights = weights_of(task, own, resources)
+    scaling = task.trained.scaling if task.trained else input_scaling(task.final_recipe, task.data)
+    return Teacher(task.network, weights, scaling)
+
+
+def weights_of(
+    task: CompressionTask, own: Label | None, resources: Resources
+) -> Mapping[str, Tensor]:
+    """Return the input network's weights, those that validate best or that it came with.
 
     Args:
         task: Gives network and data.
-        own: How its final training ended; None where it came trained.
+        own: What :func:`train_input` returned.
         resources: Where weights are kept.
 
     Raises:
@@ -148,10 +195,9 @@ def teacher_of(task: CompressionTask, own: Label | None, resources: Resources) -
     """
     if own is None:
         assert task.trained is not None
-        return Teacher(task.network, task.trained.weights, task.trained.scaling)
+        return task.trained.weights
     best = max(_finished_runs(own), key=lambda run: run.validation_accuracy or 0.0)
-    weights = load_file(weights_path(resources.folder / "weights", best.key))
-    return Teacher(task.network, weights, input_scaling(task.final_recipe, task.data))
+    return load_file(weights_path(resources.folder / "weights", best.key))
 
 
 def _finished_runs(label: Label) -> list[Evaluation]:

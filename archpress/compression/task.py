@@ -1,6 +1,5 @@
 """CompressionTask: what every compression method is given."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from archpress.datasets.dataset import DataSet
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
 from archpress.training.recipe import Distillation, TrainingRecipe
+from archpress.training.weights import digest_of
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, units done, units in all)."""
@@ -62,10 +62,7 @@ class TrainedNetwork:
     @cached_property
     def digest(self) -> str:
         """16 hex digits that tell these weights from others."""
-        digest = hashlib.sha256()
-        for name in sorted(self.weights):
-            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest_of(self.weights)
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,7 @@ class CompressionTask:
         contender_epochs: How much longer.
         distillation: Share of the input network's outputs in what finalists learn; 0 for none.
         temperature: Of the softmax there.
+        hint_epochs: Epochs in which a taught network's lower half first learns from the teacher's.
     """
 
     network: Architecture
@@ -111,6 +109,7 @@ class CompressionTask:
     contender_epochs: int = 3
     distillation: float = 0.0
     temperature: float = 4.0
+    hint_epochs: int = 0
 
     @property
     def contest_recipe(self) -> TrainingRecipe:
@@ -124,7 +123,10 @@ class CompressionTask:
     def taught_recipe(self, teacher: str) -> TrainingRecipe:
         """Return how finalists are trained by the teacher of that digest."""
         lessons = Distillation(
-            teacher=teacher, weight=self.distillation, temperature=self.temperature
+            teacher=teacher,
+            weight=self.distillation,
+            temperature=self.temperature,
+            hint_epochs=self.hint_epochs,
         )
         name = f"{self.final_recipe.name}-taught"
         return self.final_recipe.model_copy(update={"name": name, "distillation": lessons})

@@ -22,6 +22,7 @@ from archpress.evaluation.cuda_tuning import most_at_once, quickest_graphing
 from archpress.evaluation.executors import Executor, OnEpoch, ignore
 from archpress.evaluation.record import Evaluation, Job, circumstances
 from archpress.evaluation.running import device_name, evaluation_of, failure_of, is_out_of_memory
+from archpress.training.given import NOTHING
 from archpress.training.graphed_steps import (
     GraphedSteps,
     Graphing,
@@ -173,7 +174,7 @@ class Flight:
         start, job = time.perf_counter(), self.job
         training = begin(
             job.architecture, job.recipe, self._data, job.random_seed, self._precision,
-            partial(GraphedSteps, graphing=self._graphing), job.teacher,
+            partial(GraphedSteps, graphing=self._graphing), job.given or NOTHING,
         )  # fmt: skip
         self._building_seconds = time.perf_counter() - start
         return training

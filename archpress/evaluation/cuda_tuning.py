@@ -12,6 +12,7 @@ import torch
 
 from archpress.datasets.dataset import DataSet
 from archpress.evaluation.record import Job
+from archpress.training.given import NOTHING
 from archpress.training.graphed_steps import GraphedSteps, Graphing, on_stream
 from archpress.training.precision import Precision
 from archpress.training.steps import EagerSteps
@@ -118,7 +119,13 @@ def timed_training(
 def _begin(job: Job, data: DataSet, precision: Precision, graphing: Graphing | None) -> Training:
     make_steps = EagerSteps if graphing is None else partial(GraphedSteps, graphing=graphing)
     return begin(
-        job.architecture, job.recipe, data, job.random_seed, precision, make_steps, job.teacher
+        job.architecture,
+        job.recipe,
+        data,
+        job.random_seed,
+        precision,
+        make_steps,
+        job.given or NOTHING,
     )
 
 

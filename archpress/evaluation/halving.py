@@ -9,8 +9,9 @@ from archpress.errors import SettingsError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
 from archpress.evaluation.record import Evaluation, Label
+from archpress.evaluation.runs import OnProgress
 from archpress.evaluation.spending import Ledger
-from archpress.evaluation.sweep import OnProgress, evaluate
+from archpress.evaluation.sweep import evaluate
 from archpress.training.recipe import TrainingRecipe
 
 ROUNDING = 1e-9  # 0.07 * 100 is a little above 7

@@ -13,7 +13,7 @@ from archpress.training.precision import family
 from archpress.training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
-    from archpress.training.distillation import Teacher
+    from archpress.training.given import Given
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # 1 knew no steps, and of the statuses not at_chance and timed_out
@@ -34,7 +34,7 @@ class Job:
         seed: Number of the initialisation, from 0.
         data_digest: Content of the data set.
         weights_path: Where to save the trained weights; empty for nowhere.
-        teacher: Whom the recipe's distillation names.
+        given: The teacher and the weights that the recipe names; None for neither.
     """
 
     architecture: Architecture
@@ -42,7 +42,7 @@ class Job:
     seed: int
     data_digest: str
     weights_path: str = ""
-    teacher: "Teacher | None" = field(default=None, compare=False, repr=False)
+    given: "Given | None" = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from archpress.datasets.dataset import DataSet
 from archpress.evaluation.record import Evaluation, Job, Status, circumstances
 from archpress.files import write_tensors
 from archpress.training.augmentation import input_scaling
+from archpress.training.given import NOTHING
 from archpress.training.precision import Precision
 from archpress.training.scoring import accuracy
 from archpress.training.steps import reproducible_cudnn
@@ -31,8 +32,9 @@ def run_job(
     """
     start = time.perf_counter()
     try:
+        given = job.given or NOTHING
         trained = train(
-            job.architecture, job.recipe, data, job.random_seed, precision, on_epoch, job.teacher
+            job.architecture, job.recipe, data, job.random_seed, precision, on_epoch, given
         )
         made = evaluation_of(job, trained, data)
     except (RuntimeError, MemoryError) as error:

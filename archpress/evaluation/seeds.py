@@ -12,8 +12,9 @@ from archpress.architectures.architecture import Architecture
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
 from archpress.evaluation.record import Evaluation, Label
+from archpress.evaluation.runs import OnProgress
 from archpress.evaluation.spending import Ledger
-from archpress.evaluation.sweep import OnProgress, evaluate
+from archpress.evaluation.sweep import evaluate
 from archpress.training.recipe import TrainingRecipe
 
 PRIOR_DEVIATION = 0.01

@@ -1,6 +1,5 @@
 """Learning from a trained network's outputs beside the labels (Hinton, Vinyals and Dean 2015)."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.building import build
+from archpress.architectures.building import Network, build
 from archpress.datasets.dataset import DataSet
 from archpress.training.acceleration import Operation, for_inference
 from archpress.training.recipe import Distillation, TrainingRecipe
+from archpress.training.weights import digest_of
 
 if TYPE_CHECKING:
     from archpress.training.training import Part
@@ -40,27 +40,31 @@ class Teacher:
     @cached_property
     def digest(self) -> str:
         """16 hex digits over network, weights and scaling."""
-        digest = hashlib.sha256(self.architecture.digest.encode())
-        for name in sorted(self.weights):
-            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
-        for part in self.scaling:
-            digest.update(part.contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        mean, deviation = self.scaling
+        tensors = {**self.weights, "": mean, " ": deviation}
+        return digest_of(tensors, self.architecture.digest)
 
-    def forward(self, scaling: tuple[Tensor, Tensor], device: torch.device) -> Operation:
-        """Return images ``[N, C, H, W]``, normalised by ``scaling``, to logits, in float32."""
+    def network(self, device: torch.device) -> Network:
+        """Return the network with its weights, in evaluation mode."""
         network = build(self.architecture)
         network.load_state_dict(self.weights)
-        network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        run = for_inference(network)
+        return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+    def rescaled(self, images: Tensor, scaling: tuple[Tensor, Tensor]) -> Tensor:
+        """Return images ``[N, C, H, W]``, normalised by ``scaling``, as the teacher has them."""
         (mean, deviation), (own_mean, own_deviation) = (
-            tuple(part.to(device).view(1, -1, 1, 1) for part in each)
+            tuple(part.to(images.device).view(1, -1, 1, 1) for part in each)
             for each in (scaling, self.scaling)
         )
+        return (images * deviation + mean - own_mean) / own_deviation
+
+    def forward(self, scaling: tuple[Tensor, Tensor], device: torch.device) -> Operation:
+        """Return what makes logits, in float32, of images that ``scaling`` normalised."""
+        run = for_inference(self.network(device))
 
         def forward(images: Tensor) -> Tensor:
             with torch.no_grad():
-                return run((images * deviation + mean - own_mean) / own_deviation)
+                return run(self.rescaled(images, scaling))
 
         return forward
 

@@ -17,6 +17,7 @@ class Distillation(BaseModel):
         teacher: Digest of the teacher (:class:`archpress.training.distillation.Teacher`).
         weight: Share of what the teacher says in the loss.
         temperature: Of both networks' softmax there.
+        hint_epochs: Epochs in which the lower half first learns from the teacher's (FitNets).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +25,7 @@ class Distillation(BaseModel):
     teacher: str
     weight: float = Field(gt=0, le=1)
     temperature: float = Field(default=4.0, gt=0)
+    hint_epochs: int = Field(default=0, ge=0)
 
 
 class TrainingRecipe(BaseModel):
@@ -46,6 +48,7 @@ class TrainingRecipe(BaseModel):
         chance_steps: A network whose mean loss over the second half of so many first steps is not
             below 98 % of chance, ln K, is stopped there; 0 for never.
         distillation: What is learned from a teacher; None for labels alone.
+        start: Digest of the weights that training begins with; empty for fresh ones.
         seeds: Independent initialisations m that are averaged (section 3.2); not in the digest.
     """
 
@@ -64,19 +67,26 @@ class TrainingRecipe(BaseModel):
     images: int | None = Field(default=None, ge=2)
     chance_steps: int = Field(default=0, ge=0)
     distillation: Distillation | None = None
+    start: str = ""
     seeds: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _losses(self) -> Self:
         if self.distillation and self.chance_steps:
             raise ValueError("chance_steps compares cross-entropies: not beside distillation")
+        if self.distillation and self.distillation.hint_epochs and self.start:
+            raise ValueError("hints are for fresh weights: not beside weights to start from")
         return self
 
     @property
     def digest(self) -> str:
         """16 hex digits over everything that can change the result for one seed."""
         values = self.model_dump(mode="json", exclude={"name", "seeds"})
-        for younger in ("chance_steps", "distillation"):  # than archives, whose keys must stay
+        for younger in (
+            "chance_steps",
+            "distillation",
+            "start",
+        ):  # than archives, whose keys must stay
             if not values[younger]:
                 del values[younger]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -14,7 +14,9 @@ from archpress.architectures.building import Network, build
 from archpress.datasets.dataset import DataSet
 from archpress.training.acceleration import Accelerated
 from archpress.training.augmentation import augment, input_scaling, normalise
-from archpress.training.distillation import Lessons, Teacher, distillation_loss
+from archpress.training.distillation import Lessons, distillation_loss
+from archpress.training.given import NOTHING, Given
+from archpress.training.hints import learn_hints
 from archpress.training.precision import Precision
 from archpress.training.recipe import Distillation, TrainingRecipe
 from archpress.training.steps import Learning, LossOf, MakeSteps, steps_for_device
@@ -105,7 +107,7 @@ def train(
     seed: int,
     precision: Precision = "float32",
     on_epoch: Callable[[int], None] = lambda epoch: None,
-    teacher: Teacher | None = None,
+    given: Given = NOTHING,
 ) -> Trained:
     """Train a freshly initialised network on ``data.train``.
 
@@ -116,12 +118,12 @@ def train(
         seed: Decides weights, order, augmentation and dropout; the global generator is restored.
         precision: What to compute in bfloat16; weights and their updates stay in float32.
         on_epoch: Called after each epoch with its number, from 1.
-        teacher: Whom the recipe's distillation names.
+        given: The teacher and the weights that the recipe names.
 
     Raises:
-        ValueError: The teacher is not the one that the recipe names.
+        ValueError: They are others.
     """
-    training = begin(architecture, recipe, data, seed, precision, teacher=teacher)
+    training = begin(architecture, recipe, data, seed, precision, given=given)
     for epoch in range(recipe.epochs):
         if not training.epoch():
             break
@@ -136,12 +138,12 @@ def begin(
     seed: int,
     precision: Precision = "float32",
     make_steps: MakeSteps = steps_for_device,
-    teacher: Teacher | None = None,
+    given: Given = NOTHING,
 ) -> "Training":
     """Return the training that :func:`train` makes of these arguments, before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU too
-        return Training(architecture, recipe, data, seed, precision, make_steps, teacher)
+        return Training(architecture, recipe, data, seed, precision, make_steps, given)
 
 
 class Training:
@@ -154,7 +156,7 @@ class Training:
         seed: Decides order, augmentation and dropout.
         precision: What to compute in bfloat16.
         make_steps: What makes the steps.
-        teacher: Whom the recipe's distillation names.
+        given: The teacher and the weights that the recipe names.
 
     Attributes:
         steps: Steps made so far, or queued on the device.
@@ -168,16 +170,21 @@ class Training:
         seed: int,
         precision: Precision,
         make_steps: MakeSteps = steps_for_device,
-        teacher: Teacher | None = None,
+        given: Given = NOTHING,
     ) -> None:
-        told = recipe.distillation.teacher if recipe.distillation else ""
-        if told != (teacher.digest if teacher else ""):
-            raise ValueError("the teacher is not the one that the recipe names")
+        given.check(recipe)
         self._part = part_of(recipe, data)
         device = self._part.labels.device
         self._recipe = recipe
         self._generator = torch.Generator(device).manual_seed(seed)
         self._network = _laid_out(build(architecture)).to(device).train()
+        teacher = given.teacher
+        if given.start is not None:
+            self._network.load_state_dict(given.start)
+        elif teacher and recipe.distillation and recipe.distillation.hint_epochs:
+            learn_hints(
+                self._network, architecture, teacher, recipe, self._part, self._generator
+            )  # fmt: skip
         forward = Accelerated(self._network, precision, self._generator)
         lessons = Lessons(teacher, recipe, data, self._part) if teacher else None
         loss_of = _loss_of(self._part, forward, self._generator, recipe.distillation, lessons)

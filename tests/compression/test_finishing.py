@@ -192,10 +192,11 @@ def test_finalists_learn_from_the_input_network_that_is_trained_by_labels_alone(
     own, others = bench.executor.jobs[:2], bench.executor.jobs[2:]
     assert {job.architecture for job in own} == {bench.task.network}
     assert {job.recipe.digest for job in own} == {FINAL.digest}
-    assert all(job.teacher is None for job in own)
+    assert all(job.given is None for job in own)
     assert {job.architecture for job in others} == {*NETWORKS}
-    assert len({id(job.teacher) for job in others}) == 1
-    teacher = others[0].teacher
+    assert len({id(job.given) for job in others}) == 1
+    assert others[0].given is not None
+    teacher = others[0].given.teacher
     assert teacher is not None and teacher.architecture == bench.task.network
     best = load_file(base.weights[1])  # of the seed that validates best
     assert all(torch.equal(teacher.weights[name], best[name]) for name in best)
@@ -226,7 +227,8 @@ def test_an_input_network_that_came_trained_teaches_with_its_own_weights(bench: 
     assert base.validation_accuracy == (0.77,)
     assert {job.architecture for job in bench.executor.jobs} == {*NETWORKS}
     expected = Teacher(bench.task.network, weights, scaling).digest
-    assert {job.teacher.digest for job in bench.executor.jobs if job.teacher} == {expected}
+    taught = [job.given.teacher for job in bench.executor.jobs if job.given]
+    assert {teacher.digest for teacher in taught if teacher} == {expected}
     assert chosen.teacher == expected
 
 

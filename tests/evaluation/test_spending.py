@@ -12,7 +12,7 @@ import pytest
 
 from archpress.architectures.architecture import Architecture
 from archpress.errors import SettingsError
-from archpress.evaluation import sweep as sweep_module
+from archpress.evaluation import runs as runs_module
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import CostModel, training_flops
 from archpress.evaluation.executors import Executor, InProcess
@@ -245,7 +245,7 @@ def test_a_sweep_uses_its_time_and_does_not_exceed_it_by_more_than_a_run(
     pace: float, budget: float, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(sweep_module, "time", clock)
+    monkeypatch.setattr(runs_module, "time", clock)
     executor = Synthetic(lambda job: scored(job, 0.5, seconds=pace), workers, clock)
     found = evaluate(MANY, BY, known_pace(1.0), executor, budget=Budget(seconds=budget))
     needed = makespan([pace] * 2 * len(MANY), workers)
@@ -266,7 +266,7 @@ def test_a_sweep_with_a_limit_of_time_goes_in_waves_whose_times_it_learns_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(sweep_module, "time", clock)
+    monkeypatch.setattr(runs_module, "time", clock)
     executor = Synthetic(lambda job: scored(job, 0.5, seconds=0.1), 2, clock)
     evaluate(MANY, BY, known_pace(1.0), executor, budget=Budget(seconds=4.0))
     sizes = [len(wave) for wave in executor.calls]
@@ -279,8 +279,8 @@ def test_where_no_run_is_known_yet_a_few_tell_the_pace_before_many_are_started(
     slower: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, model = Clock(), CostModel()
-    monkeypatch.setattr(sweep_module, "time", clock)
-    monkeypatch.setattr(sweep_module, "probed", lambda precision: model)
+    monkeypatch.setattr(runs_module, "time", clock)
+    monkeypatch.setattr(runs_module, "probed", lambda precision: model)
     true = model.seconds(MANY[0], BY, IMAGES) * slower
     executor = Synthetic(lambda job: scored(job, 0.5, seconds=true), 1, clock)
     evaluate(MANY, BY, Archive.in_memory(), executor, budget=Budget(seconds=15 * true))

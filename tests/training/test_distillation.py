@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from archpress.evaluation.executors import Executor, InProcess, ProcessPool
+from archpress.evaluation.giving import Giving
 from archpress.evaluation.record import Job
-from archpress.evaluation.taught import Taught
 from archpress.training import distillation
 from archpress.training.augmentation import input_scaling, normalise
 from archpress.training.distillation import Lessons, Teacher, distillation_loss
+from archpress.training.given import Given
 from archpress.training.recipe import Distillation, TrainingRecipe
 from archpress.training.training import Part, train
 from tests.evaluation.tiny import digits, network, recipe, without_seconds
@@ -86,10 +87,11 @@ def test_stopping_at_chance_is_refused_beside_a_teacher() -> None:
 @pytest.mark.parametrize("whom", [None, "another"])
 def test_a_teacher_other_than_the_recipes_is_refused(whom: str | None) -> None:
     by = taught(LEARNS, teacher())
+    other = teacher(normalization="half") if whom else None
     with pytest.raises(ValueError, match="not the one that the recipe names"):
-        train(network(), by, digits(), 0, teacher=teacher(normalization="half") if whom else None)
+        train(network(), by, digits(), 0, given=Given(other))
     with pytest.raises(ValueError, match="not the one that the recipe names"):
-        train(network(), LEARNS, digits(), 0, teacher=teacher())
+        train(network(), LEARNS, digits(), 0, given=Given(teacher()))
 
 
 # ------------------------------------------------------------------ the teacher
@@ -137,11 +139,11 @@ def test_all_is_asked_once_for_trainings_that_follow(monkeypatch: pytest.MonkeyP
     distillation._LOGITS.clear()
     by = taught(recipe(epochs=1, images=64), teacher())
     for seed in (0, 1):
-        train(network(), by, digits(), seed, teacher=teacher())
+        train(network(), by, digits(), seed, given=Given(teacher()))
     assert len(asked) == 1
     augmented = by.model_copy(update={"flip": True})
     for seed in (0, 1):
-        train(network(), augmented, digits(), seed, teacher=teacher())
+        train(network(), augmented, digits(), seed, given=Given(teacher()))
     assert len(asked) == 3
 
 
@@ -164,7 +166,7 @@ def wrong() -> Teacher:
 def test_a_student_learns_what_the_teacher_says_rather_than_the_labels(augmented: bool) -> None:
     changes = {"epochs": 6, "crop_padding": int(augmented)}
     by = taught(LEARNS.model_copy(update=changes), wrong())
-    trained = train(network(12), by, digits(), seed=1, teacher=wrong())
+    trained = train(network(12), by, digits(), seed=1, given=Given(wrong()))
     images = normalise(digits().validation.images, *input_scaling(by, digits()))
     with torch.no_grad():
         said = trained.model(images).argmax(1)
@@ -175,7 +177,7 @@ def test_a_student_learns_what_the_teacher_says_rather_than_the_labels(augmented
 
 def test_losses_reported_are_those_that_were_lowered() -> None:
     by = taught(recipe(epochs=3, images=400, learning_rate=0.02), teacher(), weight=1.0)
-    losses = train(network(12), by, digits(), seed=1, teacher=teacher()).losses
+    losses = train(network(12), by, digits(), seed=1, given=Given(teacher())).losses
     assert losses[-1] < losses[0] and not math.isnan(losses[0])
 
 
@@ -188,10 +190,10 @@ def test_every_executor_hands_the_teacher_on(executor: object) -> None:
     assert jobs[0].key != Job(network(3), recipe(epochs=1, images=64), 0, digits().digest).key
     with executor() as opened:  # type: ignore[operator]
         assert isinstance(opened, Executor)
-        found = without_seconds(Taught(opened, teacher()).run(jobs))
+        found = without_seconds(Giving(opened, lambda job: Given(teacher())).run(jobs))
     assert [each.status for each in found] == ["ok", "ok"]
     with InProcess(digits()) as here:
-        assert without_seconds(Taught(here, teacher()).run(jobs)) == found
+        assert without_seconds(Giving(here, lambda job: Given(teacher())).run(jobs)) == found
         with pytest.raises(ValueError, match="not the one that the recipe names"):
             list(here.run(jobs))
 

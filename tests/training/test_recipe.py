@@ -40,7 +40,7 @@ CHANGES: dict[str, Any] = {
     "epochs": 7, "batch_size": 32, "learning_rate": 0.02, "schedule": "one_cycle",
     "milestones": (1,), "weight_decay": 0.1, "normalization": "half", "flip": True,
     "crop_padding": 1, "images": 65, "chance_steps": 7,
-    "distillation": Distillation(teacher="another", weight=0.5),
+    "distillation": Distillation(teacher="another", weight=0.5), "start": "0123",
 }  # fmt: skip
 
 

@@ -17,10 +17,12 @@ from archpress.architectures.layers import Convolution, Dropout, Linear, Sigmoid
 from archpress.datasets.dataset import DataSet, Split
 from archpress.training import training
 from archpress.training.augmentation import input_scaling
+from archpress.training.given import Given
 from archpress.training.recipe import TrainingRecipe
 from archpress.training.scoring import accuracy
 from archpress.training.steps import EagerSteps
 from archpress.training.training import Part, Trained, begin, train
+from archpress.training.weights import digest_of
 from tests.evaluation.tiny import ABSURD, TINY, digits, linear, network, numbered_images, recipe
 
 LEARNS = recipe(epochs=4, images=400, learning_rate=0.02)
@@ -396,3 +398,25 @@ def test_dropout_is_decided_by_the_seed_and_off_in_the_trained_network() -> None
     assert torch.equal(one.model(images), one.model(images))
     without = train(network(), TINY, digits(), seed=2)
     assert one.losses != without.losses
+
+
+# ------------------------------------------------------------------ weights to begin with
+
+
+def test_a_training_begins_with_the_weights_that_the_recipe_names() -> None:
+    start = {name: value.clone() for name, value in weights(learned()).items()}
+    still = recipe(epochs=1, learning_rate=1e-12, images=400, start=digest_of(start))
+    trained = train(network(12), still, digits(), seed=3, given=Given(start=start))
+    assert trained.losses[0] < 0.6 * learned().losses[0]
+    for name, value in weights(trained).items():
+        if "running" not in name and "num_batches" not in name:
+            assert torch.allclose(value, start[name], atol=1e-6)
+    assert equal(start, weights(learned())), "what was given is left as it was"
+
+
+def test_weights_other_than_the_recipes_are_refused() -> None:
+    start = weights(learned())
+    named = recipe(start=digest_of(start))
+    for by, given in ((named, Given()), (recipe(), Given(start=start))):
+        with pytest.raises(ValueError, match="the weights to begin with are not those"):
+            train(network(12), by, digits(), seed=3, given=given)
