@@ -181,8 +181,9 @@ def baseline(
     name: Annotated[
         str,
         typer.Argument(
-            help="random_search, width_scaling, compound_scaling, local_search, evolution, "
-            "pruning, magnitude_pruning, distillation, fitnets or reinforcement."
+            help="random_search, local_search, surrogate_local_search, evolution, "
+            "surrogate_evolution, width_scaling, compound_scaling, pruning, magnitude_pruning, "
+            "distillation, fitnets or reinforcement."
         ),
     ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],

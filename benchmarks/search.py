@@ -30,7 +30,6 @@ from archpress.compression.guided.descent import descend
 from archpress.compression.guided.objective import COLUMN, GuidedObjective
 from archpress.compression.guided.proposals import Proposal, by_descent, choose
 from archpress.compression.guided.settings import GuidedSettings
-from archpress.compression.guided.surrogate import SMOOTH, Surrogate
 from archpress.compression.joint.candidates import reencoded_objective
 from archpress.compression.joint.descent import descend as descend_jointly
 from archpress.compression.joint.objective import Objective
@@ -42,6 +41,7 @@ from archpress.embedding.tokens import why_inexpressible
 from archpress.prediction.choice import fit_best
 from archpress.prediction.gaussian_process import GaussianProcess
 from archpress.prediction.normal_scores import OnNormalScores
+from archpress.prediction.surrogate import SMOOTH, Surrogate
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "tables"
 RATIOS = (1.85, 3.0, 4.0)

@@ -25,7 +25,7 @@ MAY_IMPORT["prediction"] = {"errors", "architectures", "prediction"}
 for layer in ("embedding", "compression", "reporting", "cli"):
     MAY_IMPORT[layer] |= {"prediction"}
 MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "datasets", "training"}
-MAY_IMPORT["baselines"] |= {"evaluation", "baselines"}
+MAY_IMPORT["baselines"] |= {"evaluation", "optional", "prediction", "baselines"}
 SHARED_NAMES = ("task", "budget", "drawing", "admission", "selection", "contest", "searched")
 SHARED_NAMES += ("finishing", "result")
 SHARED = {f"archpress.compression.{m}" for m in SHARED_NAMES}

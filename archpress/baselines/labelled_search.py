@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 
 from archpress.architectures.architecture import Architecture
@@ -15,11 +16,18 @@ from archpress.compression.selection import merit
 from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
+from archpress.prediction.predictor import FEWEST_LABELS
+from archpress.prediction.surrogate import Surrogate
+from archpress.training.machine import one_thread
 
 BATCH = 8
 """Networks labelled at once: the same on every machine, so that the search is the same."""
 TRIES = 5
 """How many times as many changes are drawn as are wanted, since some were labelled before."""
+JUDGED = 20
+"""As many where regressors choose among them."""
+CAUTION = 0.5
+"""Standard deviations below its mean that a prediction counts, as in the guided search."""
 
 
 class Asked:
@@ -29,13 +37,20 @@ class Asked:
         task: Gives recipe, budget and number of labels.
         resources: Where labels are looked up, made and kept.
         generator: Draws networks.
+        judging: Whether regressors of the labels so far choose which changes are labelled.
     """
 
     def __init__(
-        self, task: CompressionTask, resources: Resources, generator: torch.Generator
+        self,
+        task: CompressionTask,
+        resources: Resources,
+        generator: torch.Generator,
+        judging: bool = False,
     ) -> None:
         self.task, self.resources, self.generator = task, resources, generator
         self.labels: dict[Architecture, Label] = {}
+        self._judging = judging
+        self._surrogate: Surrogate | None = None
 
     @property
     def left(self) -> int:
@@ -65,7 +80,23 @@ class Asked:
             fitted = filled(candidate, self.task)
             return None if fitted in self.labels else fitted
 
-        return changes_of(network, self.task, admit, self.generator, TRIES * count)[:count]
+        if (surrogate := self._judge()) is None:
+            return changes_of(network, self.task, admit, self.generator, TRIES * count)[:count]
+        made = changes_of(network, self.task, admit, self.generator, JUDGED * count)
+        order = np.argsort(-surrogate.lower_bounds(made, CAUTION), kind="stable")
+        return [made[place] for place in order[:count]]
+
+    def _judge(self) -> Surrogate | None:
+        """Return the regressors of all labels so far; None where they are too few, or not asked."""
+        usable = [label for label in self.labels.values() if label.accuracy is not None]
+        if not self._judging or len(usable) <= FEWEST_LABELS:
+            return None
+        if self._surrogate is None or self._surrogate.labels != len(usable):
+            networks = [label.architecture for label in usable]
+            accuracies = [label.accuracy or 0.0 for label in usable]
+            with one_thread():
+                self._surrogate = Surrogate.fit(networks, accuracies, self.task.seed)
+        return self._surrogate
 
     def worth(self, label: Label) -> float:
         """Return what selection maximises."""
@@ -76,10 +107,15 @@ Search = Callable[[Asked], None]
 
 
 def searched(
-    task: CompressionTask, resources: Resources, search: Search, seed_offset: int
+    task: CompressionTask,
+    resources: Resources,
+    search: Search,
+    seed_offset: int,
+    judging: bool = False,
 ) -> Searched:
     """Return what a search of labels hands on; the labels are all that it has asked for."""
-    asked = Asked(task, resources, torch.Generator().manual_seed(task.seed + seed_offset))
+    generator = torch.Generator().manual_seed(task.seed + seed_offset)
+    asked = Asked(task, resources, generator, judging)
     search(asked)
     digests = frozenset(network.digest for network in asked.labels)
     return Searched(finalists(asked.labels.values(), task, resources, None), digests)

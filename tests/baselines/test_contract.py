@@ -16,7 +16,8 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job
 from tests.compression.tasks import Scripted, make_task, watched
 
-LABELLING = ("random_search", "local_search", "evolution")
+CLIMBING = ("local_search", "evolution", "surrogate_local_search", "surrogate_evolution")
+LABELLING = ("random_search", *CLIMBING)
 SEEDED = (*LABELLING, "pruning", "magnitude_pruning", "reinforcement")
 """Methods whose result depends on the seed."""
 
@@ -106,7 +107,7 @@ def test_what_was_stopped_goes_on_without_training_again(name: str, tmp_path: Pa
     assert again.to_json() == whole.to_json()
 
 
-@pytest.mark.parametrize("name", ["local_search", "evolution"])
+@pytest.mark.parametrize("name", CLIMBING)
 def test_searches_of_labels_find_better_networks_than_random_draws(
     name: str, tmp_path: Path
 ) -> None:
@@ -118,7 +119,7 @@ def test_searches_of_labels_find_better_networks_than_random_draws(
     assert mean_depth(name) > mean_depth("random_search") + 3
 
 
-@pytest.mark.parametrize("name", ["local_search", "evolution"])
+@pytest.mark.parametrize("name", CLIMBING)
 def test_a_space_of_few_networks_ends_the_search(name: str, tmp_path: Path) -> None:
     task = make_task()
     space = replace(task.space, blocks=("plain",), max_blocks=1)

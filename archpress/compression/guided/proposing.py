@@ -21,12 +21,12 @@ from archpress.compression.guided.proposals import (
     choose,
 )
 from archpress.compression.guided.settings import GuidedSettings
-from archpress.compression.guided.surrogate import Surrogate
 from archpress.compression.selection import worth
 from archpress.compression.task import CompressionTask
 from archpress.embedding.autoencoder import Autoencoder
 from archpress.embedding.readout import Readout
 from archpress.embedding.vocabulary import why_inexpressible
+from archpress.prediction.surrogate import Surrogate
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from archpress.compression.guided.knowledge import (
 from archpress.compression.guided.proposals import Proposal
 from archpress.compression.guided.proposing import Proposer, Round
 from archpress.compression.guided.shrinking import working_task
-from archpress.compression.guided.surrogate import Surrogate
 from archpress.compression.labelling import (
     check_given_weights,
     label_networks,
@@ -41,6 +40,7 @@ from archpress.embedding.readout import Readout, fit_readout
 from archpress.embedding.vocabulary import why_inexpressible
 from archpress.evaluation.record import Label
 from archpress.files import read_json_lines
+from archpress.prediction.surrogate import Surrogate
 from archpress.training.machine import one_thread
 
 CANDIDATES = "candidates.jsonl"

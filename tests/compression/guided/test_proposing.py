@@ -17,12 +17,12 @@ from archpress.compression.guided.knowledge import Knowledge
 from archpress.compression.guided.proposals import Proposal
 from archpress.compression.guided.proposing import Proposer
 from archpress.compression.guided.settings import GuidedSettings
-from archpress.compression.guided.surrogate import Surrogate
 from archpress.compression.task import CompressionTask
 from archpress.embedding.pretrained import shipped
 from archpress.embedding.vocabulary import why_inexpressible
 from archpress.prediction.choice import Chosen
 from archpress.prediction.stacking import FittedStack
+from archpress.prediction.surrogate import Surrogate
 from tests.compression.guided.fitted import readout, sampled, slopes
 from tests.compression.tasks import label_of, make_task, network_of
 from tests.small_networks import generator

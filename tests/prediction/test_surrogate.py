@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from archpress.compression.guided.surrogate import Surrogate
 from archpress.errors import EmbeddingError
 from archpress.prediction.description import describe
+from archpress.prediction.surrogate import Surrogate
 from tests.compression.guided.fitted import accuracies, sampled
 
 KNOWN, ASKED = sampled()[:24], sampled()[24:60]
