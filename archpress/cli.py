@@ -24,6 +24,7 @@ from archpress.cli_options import (
     shape_of,
 )
 from archpress.cli_profile import profile
+from archpress.cli_reproduce import reproduce
 from archpress.errors import ArchpressError, SettingsError
 
 INTERRUPTED = 130
@@ -300,6 +301,7 @@ def sample(
 
 app.command()(evaluate)
 app.command()(profile)
+app.command()(reproduce)
 
 
 @app.command()

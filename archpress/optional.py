@@ -7,7 +7,8 @@ from typing import Any
 from archpress.errors import MissingExtraError
 
 EXTRAS = {
-    "onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",), "bench": ("torch_pruning",)
+    "onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",), "bench": ("torch_pruning",),
+    "figures": ("matplotlib",)
 }  # fmt: skip
 """The modules of each extra."""
 

@@ -11,18 +11,19 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "archpress").rglob("*.py"))
 FACADES = {"archpress", "archpress.api"}
 CHAIN = ["errors", "files", "optional", "architectures", "datasets", "training", "evaluation"]
-CHAIN += ["embedding", "compression", "reporting", "cli"]
+CHAIN += ["embedding", "compression", "reporting", "reproduction", "cli"]
 MAY_IMPORT = {layer: set(CHAIN[: place + 1]) for place, layer in enumerate(CHAIN)}
 BESIDE = {"importing", "exporting"}  # networks from elsewhere and for elsewhere
-for layer in ("compression", "reporting", "cli"):
+for layer in ("compression", "reporting", "reproduction", "cli"):
     MAY_IMPORT[layer] |= BESIDE
 for layer in BESIDE:
     MAY_IMPORT[layer] = {"errors", "files", "optional", "architectures", layer}
 MAY_IMPORT["reporting"] |= {"baselines"}
+MAY_IMPORT["reproduction"] |= {"baselines"}
 MAY_IMPORT["cli"] |= {"baselines", "facade"}
 MAY_IMPORT["datasets"] = {"errors", "files", "optional", "datasets"}
 MAY_IMPORT["prediction"] = {"errors", "architectures", "prediction"}
-for layer in ("embedding", "compression", "reporting", "cli"):
+for layer in ("embedding", "compression", "reporting", "reproduction", "cli"):
     MAY_IMPORT[layer] |= {"prediction"}
 MAY_IMPORT["baselines"] = {"errors", "files", "architectures", "datasets", "training"}
 MAY_IMPORT["baselines"] |= {"evaluation", "optional", "prediction", "baselines"}

@@ -39,6 +39,12 @@ def conv10(input_shape: InputShape = (3, 32, 32), classes: int = 10) -> Architec
     return plain(input_shape, classes, widths, {2, 4, 6, 8, 10})
 
 
+def conv10_eighth(input_shape: InputShape = (3, 32, 32), classes: int = 10) -> Architecture:
+    """CONV-10 with every width divided by 8, for two cores: 383,194 parameters on 32x32x3."""
+    widths = (8, 32, 32, 32, 64, 64, 96, 96, 96, 96)
+    return plain(input_shape, classes, widths, {2, 4, 6, 8, 10})
+
+
 def digits_cnn(input_shape: InputShape = (1, 8, 8), classes: int = 10) -> Architecture:
     """A small network of the same make for the ``digits`` data: 75,626 parameters."""
     return plain(input_shape, classes, (32, 32, 64, 64), {2})
@@ -47,6 +53,7 @@ def digits_cnn(input_shape: InputShape = (1, 8, 8), classes: int = 10) -> Archit
 REFERENCES: dict[str, Callable[[InputShape, int], Architecture]] = {
     "conv7": conv7,
     "conv10": conv10,
+    "conv10-eighth": conv10_eighth,
     "digits-cnn": digits_cnn,
 }
 

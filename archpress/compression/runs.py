@@ -69,7 +69,7 @@ def compress_in(
     task = prepare(settings, data, network, path / LATENCY_FILE)
     if known is not None:
         open_archive(known).close()
-    with _opened(path, settings, resume, task, progress) as (folder, resources):
+    with opened(path, settings, resume, task, progress) as (folder, resources):
         notes = list(task.notes)
         if known is not None:
             notes.append(adopt(known, resources))
@@ -143,7 +143,7 @@ def rival_in(
     if not task.budget.bounds or task.max_accuracy_drop is not None:
         budget = replace(task.budget, parameters=record["parameters"])
         task = replace(task, budget=budget, max_accuracy_drop=None)
-    with _opened(path, settings, True, task, progress) as (folder, resources):
+    with opened(path, settings, True, task, progress) as (folder, resources):
         with folder.timed(name):
             result = method(task, resources)
         folder.write_json(f"results/{name}.json", result.to_json())
@@ -196,7 +196,7 @@ def _check_kept_files(path: Path, settings: RunSettings) -> None:
 
 
 @contextmanager
-def _opened(
+def opened(
     path: Path, settings: RunSettings, resume: bool, task: CompressionTask, progress: Progress
 ) -> Iterator[tuple[RunFolder, Resources]]:
     """Open the folder, its archive and worker processes; close them however it ends."""

@@ -1,0 +1,145 @@
+"""Where an experiment works: run folders that it shares with the others, and what it writes."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from archpress.baselines import find_baseline
+from archpress.compression.preparation import load_data
+from archpress.compression.run_folder import read_record
+from archpress.compression.runs import compress_in, rival_in
+from archpress.compression.settings import RunSettings, load_settings
+from archpress.compression.task import Progress, silent
+from archpress.datasets.dataset import DataSet
+from archpress.embedding.model import Embedding
+from archpress.errors import BudgetError, SettingsError
+from archpress.files import write_json, write_text
+from archpress.reproduction.scales import SCALED_DOWN, Method, Scale, flags_of
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment found.
+
+    Attributes:
+        facts: Figures, as JSON values.
+        markdown: The paper's table or figure beside ours.
+        figures: Name -> SVG.
+    """
+
+    facts: dict[str, Any]
+    markdown: str
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The runs behind tables and figures; each is made once, and continued where it was stopped.
+
+    Attributes:
+        folder: Holds ``paper/`` and ``archpress/``, run folders of the two methods, and what
+            experiments write.
+        data: Name of the data set.
+        scale: ``paper``, ``gpu`` or ``cpu``.
+        settings_file: A TOML file over the settings of every run; None for none.
+        data_folder: Where the data lies; None for the usual places.
+        workers: Processes; 0 for one per core.
+        progress: Told how far each stage is.
+    """
+
+    folder: Path
+    data: str
+    scale: Scale
+    settings_file: Path | None = None
+    data_folder: str | None = None
+    workers: int = 0
+    progress: Progress = silent
+
+    def settings(self, method: Method) -> RunSettings:
+        """Return the settings of a method's run.
+
+        Raises:
+            SettingsError: An unknown scale, or a file that says something wrong.
+        """
+        profile, flags = flags_of(self.data, self.scale, method)
+        flags |= {"data.folder": self.data_folder, "execution.workers": self.workers}
+        return load_settings(profile, flags=flags | self._written)
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
+        """What the settings file says, by dotted name."""
+        if self.settings_file is None:
+            return {}
+        try:
+            return dict(_flat(tomllib.loads(self.settings_file.read_text())))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(
+                f"settings file {self.settings_file} cannot be read: {error}"
+            ) from error
+
+    @cached_property
+    def data_set(self) -> DataSet:
+        """The data, loaded once."""
+        return load_data(self.settings("paper"))
+
+    def run(self, method: Method) -> dict[str, Any]:
+        """Return ``result.json`` of a method's run; made, or continued, where it is not there.
+
+        Where the search came to nothing that can be trained, ``{"failed": why}`` takes its place;
+        with ``METHOD-failed.json`` deleted it is tried again.
+        """
+        path = self.folder / method
+        failure = self.folder / f"{method}-failed.json"
+        if failure.exists():
+            return read_record(failure, "failed")
+        if not (path / "result.json").exists():
+            resume = (path / "run.toml").exists()
+            try:
+                compress_in(path, self.settings(method), resume, self.progress, self.data_set)
+            except BudgetError as error:
+                if method == "archpress":
+                    raise
+                write_json(failure, {"failed": str(error)})
+                return self.run(method)
+        return read_record(path / "result.json", "base", "compressed", "rivals", "seconds")
+
+    def rival(self, name: str) -> dict[str, Any]:
+        """Return the record of a rival at the task of our default method's run."""
+        path = self.folder / "archpress"
+        if name not in self.run("archpress")["rivals"]:
+            rival_in(path, name, find_baseline(name), self.progress, self.data_set)
+        rivals: dict[str, dict[str, Any]] = self.run("archpress")["rivals"]
+        return rivals[name]
+
+    def embedding(self) -> Embedding:
+        """Return the embedding that the run of the paper's recipe has learned."""
+        self.run("paper")
+        return Embedding.load(self.folder / "paper")[0]
+
+    def write(self, name: str, outcome: Outcome) -> list[Path]:
+        """Write ``NAME.json``, ``NAME.md`` and figures; return the paths."""
+        scaled = (
+            f"Profile `{self.scale}`, data {self.data}; scaled down: {SCALED_DOWN[self.scale]}."
+        )
+        facts = {"experiment": name, "data": self.data, "profile": self.scale, **outcome.facts}
+        pictures = "".join(f"![{figure}]({figure}.svg)\n" for figure in outcome.figures)
+        text = "\n".join(filter(None, [f"# {name}\n", outcome.markdown, pictures, scaled]))
+        return [
+            write_json(self.folder / f"{name}.json", facts),
+            write_text(self.folder / f"{name}.md", text + "\n"),
+            *(
+                write_text(self.folder / f"{figure}.svg", svg)
+                for figure, svg in outcome.figures.items()
+            ),
+        ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        inner = isinstance(value, Mapping)
+        found += _flat(value, f"{prefix}{key}.") if inner else [(f"{prefix}{key}", value)]
+    return found
