@@ -10,8 +10,8 @@ from archpress.errors import SettingsError
 Network = Annotated[
     str,
     typer.Argument(
-        help="A reference (conv7, conv10, digits-cnn), FILE.py:FACTORY, PACKAGE.MODULE:FACTORY, "
-        "an architecture.json or a FILE.onnx."
+        help="A reference (conv7, conv10, conv10-eighth, digits-cnn), FILE.py:FACTORY, "
+        "PACKAGE.MODULE:FACTORY, an architecture.json or a FILE.onnx."
     ),
 ]
 Data = Annotated[

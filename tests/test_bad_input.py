@@ -85,7 +85,10 @@ def furnished(place: Path) -> Path:
 ARGUMENTS = [
     # networks
     ("compress conv8 --data {data}", "unknown network 'conv8'; did you mean 'conv7'?"),
-    ("compress '[/red]' --data {data}", "unknown network '[/red]'; valid: conv10, conv7, digits-"),
+    (
+        "compress '[/red]' --data {data}",
+        "unknown network '[/red]'; valid: conv10, conv10-eighth, con",
+    ),
     ("compress absent.json --data {data}", "network file absent.json does not exist"),
     ("compress torn.json --data {data}", "torn.json is not readable JSON"),
     ("compress list.json --data {data}", "list.json: expected a JSON object"),
@@ -133,6 +136,10 @@ ARGUMENTS = [
     ("baseline random_search nowhere", "nowhere is no run folder"),
     ("baseline random_serch nowhere", "'random_serch'; did you mean 'random_search'?"),
     # sample
+    ("reproduce tabel1", "unknown experiment 'tabel1'; did you mean 'table1'?"),
+    ("reproduce table1 --profile cpus", "unknown profile 'cpus'; did you mean 'cpu'?"),
+    ("reproduce table1 --data digit", "unknown data set 'digit'; did you mean 'digits'?"),
+    ("reproduce table1 --settings none.toml", "settings file none.toml cannot be read"),
     ("sample --space block", "unknown space 'block'; did you mean 'blocks'?"),
     ("sample --input-shape 1,28", "input shape '1,28' is not three numbers such as 1,28,28"),
     ("sample --input-shape 1,x,28", "input shape '1,x,28' is not three numbers"),

@@ -357,6 +357,7 @@ def commands() -> dict[str, Any]:
 
 def test_there_is_a_command_for_every_stage() -> None:
     stages = ["compress", "baseline", "report", "inspect", "profile", "sample", "evaluate", "fit"]
+    stages += ["reproduce"]
     archives = ("ls", "show", "card", "merge", "export", "import", "verify")
     assert set(commands()) == {*stages, *(f"archive {name}" for name in archives)}
 

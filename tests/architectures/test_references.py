@@ -12,6 +12,7 @@ from archpress.architectures.references import (
     REFERENCES,
     conv7,
     conv10,
+    conv10_eighth,
     digits_cnn,
     plain,
     reference,
@@ -25,6 +26,8 @@ from archpress.errors import UnknownNetworkError
         (conv7(), 708_458),
         (conv10(), 24_354_442),
         (conv10(classes=100), 24_423_652),
+        (conv10_eighth(), 383_194),
+        (conv10_eighth(classes=100), 391_924),
         (digits_cnn(), 75_626),
     ],
 )
@@ -83,7 +86,7 @@ def test_the_names_mean_different_networks() -> None:
         ("conv-7", "did you mean 'conv7'?"),
         ("digits_cnn", "did you mean 'digits-cnn'?"),
         ("CONV-10", "did you mean 'conv10'?"),
-        ("xyz", "valid: conv10, conv7, digits-cnn"),
+        ("xyz", "valid: conv10, conv10-eighth, conv7, digits-cnn"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:

@@ -136,7 +136,7 @@ def test_the_names_mean_different_networks() -> None:
         ("conv-7", "did you mean 'conv7'?"),
         ("digits_cnn", "did you mean 'digits-cnn'?"),
         ("CONV-10", "did you mean 'conv10'?"),
-        ("xyz", "valid: conv10, conv7, digits-cnn"),
+        ("xyz", "valid: conv10, conv10-eighth, conv7, digits-cnn"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
