@@ -184,7 +184,8 @@ def _executor(
     if limits != NO_LIMITS and name != "pool":
         raise SettingsError("--job-seconds and --job-memory go with --executor pool")
     if name == "cuda":
-        from archpress.evaluation.cuda_executor import CudaExecutor, precision_on_gpu
+        from archpress.evaluation.cuda_executor import CudaExecutor
+        from archpress.training.precision import precision_on_gpu
 
         return CudaExecutor(data, precision_on_gpu(precision), at_once=workers)
     chosen = choose_precision(precision)

@@ -32,6 +32,10 @@ class BudgetError(ArchpressError):
     """A target that no network of the search space can meet."""
 
 
+class TrainingError(ArchpressError):
+    """No network that was to be trained could be."""
+
+
 class ArchiveError(ArchpressError):
     """An archive of evaluations that is damaged or of an unknown format version."""
 

@@ -56,16 +56,20 @@ PAPER = {
 }  # fmt: skip
 SETTINGS: dict[str, dict[str, Any]] = {
     "ours": {},
-    "local_search": {"guided.gradient": 0.0, "guided.mutation": 0.8},
+    "changes_alone": {"guided.gradient": 0.0, "guided.mutation": 0.8},
     "paper": PAPER,
 }
-"""What each search changes; random search and thinning are functions of the task."""
+"""What each search changes; random search and scalings are functions of the task.
+
+``changes_alone`` is local search with the regressors of ours: small changes of the best networks in
+place of descent.
+"""
 
 OURS = "ours"
 SCALINGS = {
     "width_scaling": width_scaling.scaled, "compound_scaling": compound_scaling.compound_scaled
 }  # fmt: skip
-ARMS = (OURS, "local_search", "random_search", *SCALINGS, "paper")
+ARMS = (OURS, "changes_alone", "random_search", *SCALINGS, "paper")
 """The order in which they take turns."""
 
 
@@ -130,7 +134,7 @@ def run(
                 labels = settings_of(OURS, 0, name).guided.labels
                 task = replace(task, labels=labels, contenders=CONTENDERS)
                 outcome = finished(arm, repeat, task, resources).to_json()
-                write_json(file, {"arm": arm, "repeat": repeat, **outcome})
+                write_json(file, {"arm": arm, "repeat": repeat, "task": TASK, **outcome})
                 print(arm, repeat, outcome["parameters"], outcome["test_accuracy"], flush=True)
 
 
@@ -139,12 +143,17 @@ def outcomes(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for file in sorted((folder / "outcomes").glob("*.json")):
         record = json.loads(file.read_text())
+        if record["task"] != TASK:
+            raise SystemExit(f"{file} is of another task: name another folder")
         found.setdefault(record["arm"], {})[record["repeat"]] = record
     return found
 
 
 def table(folder: Path) -> str:
-    """Return mean, spread and paired differences as a Markdown table."""
+    """Return mean, spread and paired differences as a Markdown table.
+
+    A scaling is one network, trained once: its repeats are the same, and its spread is none.
+    """
     found = outcomes(folder)
     lines = ["| search | repeats | parameters | MACs | test accuracy, % | ours minus it, points |"]
     lines.append("|---|---|---|---|---|---|")
@@ -194,6 +203,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.table:
         arms = options.arms.split(",")
+        if unknown := {*arms} - {*ARMS}:
+            parser.error(f"unknown arms {', '.join(unknown)}; valid: {', '.join(ARMS)}")
         run(
             options.folder, options.data, arms, options.repeats, options.workers, options.known
         )  # fmt: skip

@@ -15,6 +15,7 @@ from archpress.architectures.segments import layer_prefixes
 from archpress.datasets.dataset import DataSet
 from archpress.errors import BudgetError
 from archpress.optional import require
+from archpress.training.augmentation import rescaling
 from archpress.training.recipe import TrainingRecipe
 from archpress.training.training import Part
 
@@ -65,7 +66,7 @@ def prune(
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         candidate = _without(network, criterion, gradients, middle)
-        if allows(candidate.architecture):
+        if candidate and allows(candidate.architecture):
             best, high = candidate, middle
         else:
             low = middle
@@ -77,7 +78,11 @@ def prune(
 
 
 def gradients_of(
-    network: Pruned, recipe: TrainingRecipe, data: DataSet, generator: torch.Generator
+    network: Pruned,
+    recipe: TrainingRecipe,
+    data: DataSet,
+    generator: torch.Generator,
+    scaling: tuple[Tensor, Tensor] | None = None,
 ) -> Tensors:
     """Return gradients of the training loss by the names of weights, over a few batches.
 
@@ -86,11 +91,14 @@ def gradients_of(
         recipe: How images are normalised and augmented, and how many make a batch.
         data: Its training part is read.
         generator: Chooses the images.
+        scaling: What the weights expect of pixels, where that is not the recipe's.
     """
     model = _module(network)
     part = Part(recipe, data)
+    rescaled = rescaling(part.scaling, scaling or part.scaling, part.labels.device)
     for chosen in part.order(generator)[:BATCHES]:
-        F.cross_entropy(model(part.batch(chosen, generator)), part.labels[chosen]).backward()
+        logits = model(rescaled(part.batch(chosen, generator)))
+        F.cross_entropy(logits, part.labels[chosen]).backward()
     return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
 
 
@@ -100,7 +108,13 @@ def _module(network: Pruned) -> Network:
     return model.eval()
 
 
-def _without(network: Pruned, criterion: Criterion, gradients: Tensors, share: float) -> Pruned:
+def _without(
+    network: Pruned, criterion: Criterion, gradients: Tensors, share: float
+) -> Pruned | None:
+    """Return the network without so many filters; None where its weights are no network's.
+
+    That is where a skip comes to join equal widths, so that nothing has to fit it any more.
+    """
     pruning: Any = require("torch_pruning", "bench")
     model = _module(network)
     for name, parameter in model.named_parameters():
@@ -118,7 +132,12 @@ def _without(network: Pruned, criterion: Criterion, gradients: Tensors, share: f
     )  # fmt: skip
     pruner.step()
     weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    return Pruned(_read(network.architecture, model), weights)
+    architecture = _read(network.architecture, model)
+    expected = build(architecture).state_dict()
+    fits = weights.keys() == expected.keys() and all(
+        weights[name].shape == value.shape for name, value in expected.items()
+    )
+    return Pruned(architecture, weights) if fits else None
 
 
 def _last(model: nn.Module) -> nn.Module:

@@ -19,7 +19,7 @@ from archpress.architectures.simplification import simplify
 from archpress.architectures.widths import FIXED, scaled, width_groups
 from archpress.baselines.distillation import WEIGHT
 from archpress.baselines.policies import Policy
-from archpress.baselines.width_scaling import thinned
+from archpress.baselines.width_scaling import measured
 from archpress.compression.finishing import (
     accuracy_of_input,
     finish_after,
@@ -27,8 +27,9 @@ from archpress.compression.finishing import (
     train_input,
 )
 from archpress.compression.result import CompressionResult
+from archpress.compression.selection import to_train_finally
 from archpress.compression.task import CompressionTask, Resources
-from archpress.errors import BudgetError
+from archpress.errors import BudgetError, UnsupportedNetworkError
 from archpress.evaluation.giving import Giving
 from archpress.evaluation.record import Label
 from archpress.evaluation.sweep import evaluate
@@ -55,9 +56,12 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
 
     Raises:
         BudgetError: There is no budget, or width 1 everywhere exceeds it.
+        UnsupportedNetworkError: The input network has no convolution.
     """
     if not task.budget.bounds:
         raise BudgetError("reinforcement needs a budget, of parameters or anything else")
+    if not blocks(Draft(task.network)):
+        raise UnsupportedNetworkError("reinforcement needs an input network with convolutions")
     own = train_input(task, resources)
     teacher = teacher_of(task, own, resources)
     asked = Students(task, resources, teacher, accuracy_of_input(task, own) or 1.0)
@@ -95,10 +99,8 @@ class Students:
     @property
     def recipe(self) -> TrainingRecipe:
         """How students are labelled."""
-        lessons = replace(self.task, distillation=WEIGHT).taught_recipe(self.teacher.digest)
-        recipe = self.task.label_recipe
-        changes = {"distillation": lessons.distillation, "chance_steps": 0}
-        return recipe.model_copy(update={"name": f"{recipe.name}-taught", **changes})
+        taught = replace(self.task, distillation=self.task.distillation or WEIGHT)
+        return taught.taught_recipe(self.teacher.digest, self.task.label_recipe)
 
     @property
     def epochs(self) -> int:
@@ -125,13 +127,12 @@ class Students:
         return compression * (2 - compression) * accuracy / self.accuracy
 
     def within(self) -> list[Label]:
-        """Return the labels within the budget, best first; else the best student, thinned to it."""
-        ranked = sorted(self.labels, key=self.reward, reverse=True)
-        found = [self.labels[n] for n in ranked if self.task.affords(n) and n != self.task.network]
+        """Return the best labels within the budget; without one, the best student thinned to it."""
+        found = to_train_finally(self.labels.values(), self.task, None)
         if found:
-            return found[: self.task.finalists]
-        begin = ranked[0] if ranked else self.task.network
-        fitted = thinned(begin, self.task.budget, self.task.latency)
+            return found
+        begin = max(self.labels, key=self.reward, default=self.task.network)
+        fitted = measured(replace(self.task, network=begin))
         return [Label(fitted, 0.0, None, ())]
 
 

@@ -1,11 +1,11 @@
 """Uniform thinning: the input network with all widths scaled by one factor."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from archpress.architectures import widths
 from archpress.architectures.architecture import Architecture
-from archpress.compression.budget import LATENCY, Budget, Latency, in_words, value_of
+from archpress.baselines.measured_latency import as_measured
+from archpress.compression.budget import Budget, Latency, in_words, value_of
 from archpress.compression.finishing import finish
 from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
@@ -16,8 +16,6 @@ Scaling = Callable[[Architecture, float], Architecture]
 """Makes a network smaller by a factor in [0, 1], of which 1 changes nothing."""
 
 BISECTIONS = 40
-TIGHTENINGS = 20
-TIGHTENING = 0.95
 
 
 def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
@@ -54,23 +52,10 @@ def measured(task: CompressionTask, scaling: Scaling | None = None) -> Architect
     Raises:
         BudgetError: The smallest exceeds the budget.
     """
-    budget, latency = task.budget, task.latency
-    network = thinned(task.network, budget, latency, scaling or scaled)
-    for _ in range(TIGHTENINGS):
-        if latency is None or budget.latency_ms is None:
-            break
-        latency.measure(network)
-        if task.affords(network):
-            break
-        budget = replace(budget, latency_ms=TIGHTENING * budget.latency_ms)
-        network = thinned(task.network, budget, latency, scaling or scaled)
-    if not task.affords(network):
-        taken = value_of(network, LATENCY, latency)
-        raise BudgetError(
-            f"thinned {TIGHTENINGS} times the network still takes {taken:.3g} ms as measured, more "
-            f"than the budget of {in_words(task.budget.bounds)}"
-        )
-    return network
+    scaling = scaling or scaled
+    return as_measured(
+        task, lambda budget: thinned(task.network, budget, task.latency, scaling), lambda made: made
+    )
 
 
 def scaled(network: Architecture, factor: float) -> Architecture:

@@ -13,7 +13,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.compression.selection import choose
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
-from archpress.errors import ArchpressError, BudgetError
+from archpress.errors import BudgetError, TrainingError
 from archpress.evaluation.giving import Giving
 from archpress.evaluation.record import Evaluation, Label
 from archpress.evaluation.running import load_weights, save_weights
@@ -191,7 +191,7 @@ def weights_of(
         resources: Where weights are kept.
 
     Raises:
-        ArchpressError: No seed was trained to the end.
+        TrainingError: No seed was trained to the end.
     """
     if own is None:
         assert task.trained is not None
@@ -204,7 +204,7 @@ def _finished_runs(label: Label) -> list[Evaluation]:
     runs = [run for run in label.evaluations if run.status == "ok"]
     if not runs:
         reasons = "; ".join(sorted({run.reason for run in label.evaluations}))
-        raise ArchpressError(f"the final training of a network failed for every seed: {reasons}")
+        raise TrainingError(f"the final training of a network failed for every seed: {reasons}")
     return runs
 
 
@@ -212,7 +212,7 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
     """Score the trained seeds of one network on the test set, once: the result is kept.
 
     Raises:
-        ArchpressError: No seed was trained to the end.
+        TrainingError: No seed was trained to the end.
     """
     runs = _finished_runs(label)
     weights = tuple(weights_path(resources.folder / "weights", run.key) for run in runs)

@@ -65,11 +65,7 @@ class RunFolder:
             return
         if not (self.path / "run.toml").exists():
             raise RunFolderError(f"{self.path} holds other files: name a new or an empty folder")
-        difference = _difference(read_settings(self.path), settings)
-        if difference:
-            raise RunFolderError(
-                f"{self.path} holds another run ({difference}): name another folder"
-            )
+        require_same(self.path, settings)
         if not resume:
             raise RunFolderError(
                 f"{self.path} holds this run already: add --resume to continue it, "
@@ -202,6 +198,17 @@ def environment(precision: str, data_digest: str, network_digest: str) -> dict[s
 
 def _without_none(settings: RunSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json", exclude_none=True)
+
+
+def require_same(folder: Path, settings: RunSettings) -> None:
+    """Refuse a run folder that holds a run of other settings.
+
+    Raises:
+        RunFolderError: It does; says which setting differs.
+    """
+    difference = _difference(read_settings(folder), settings)
+    if difference:
+        raise RunFolderError(f"{folder} holds another run ({difference}): name another folder")
 
 
 def _difference(there: RunSettings, here: RunSettings) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from archpress.architectures.architecture import Architecture
@@ -31,11 +32,11 @@ from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
 from archpress.errors import ExportError, RunFolderError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.executors import ProcessPool
+from archpress.evaluation.executors import Executor, ProcessPool
 from archpress.evaluation.shipped import open_archive
 from archpress.exporting.folder import export
 from archpress.importing.networks import FoundNetwork
-from archpress.training.precision import Precision, choose_precision, family
+from archpress.training.precision import Precision, choose_precision, family, precision_on_gpu
 
 LATENCY_FILE = "latency.json"
 
@@ -206,14 +207,32 @@ def opened(
         if isinstance(task.latency, DeviceLatency):
             task.latency.keep_in(path / LATENCY_FILE)
         precision = _settled_precision(folder, settings, task)
-        workers = settings.execution.workers or None
         with (
             Archive(path / "archive.sqlite") as archive,
-            ProcessPool(task.data, precision, workers) as executor,
+            executor_of(settings, task.data, precision) as executor,
         ):
             yield folder, Resources(archive, executor, path, progress)
     finally:
         folder.close()
+
+
+def executor_of(settings: RunSettings, data: DataSet, precision: Precision) -> Executor:
+    """Return where a run trains its networks.
+
+    Raises:
+        SettingsError: A GPU is asked for, and there is none.
+    """
+    workers = settings.execution.workers or None
+    if not _on_gpu(settings):
+        return ProcessPool(data, precision, workers)
+    from archpress.evaluation.cuda_executor import CudaExecutor
+
+    return CudaExecutor(data.without_test(), precision, at_once=workers)
+
+
+def _on_gpu(settings: RunSettings) -> bool:
+    device = settings.execution.device
+    return device == "cuda" or (device == "auto" and torch.cuda.is_available())
 
 
 def _settled_precision(
@@ -238,7 +257,8 @@ def _settled_precision(
             )
         kept: Precision = record["precision"]
         return kept
-    precision = choose_precision(settings.execution.precision)
+    choice = settings.execution.precision
+    precision = precision_on_gpu(choice) if _on_gpu(settings) else choose_precision(choice)
     folder.write_json(
         "environment.json",
         {

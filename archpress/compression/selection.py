@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import in_words
 from archpress.compression.task import CompressionTask
-from archpress.errors import ArchpressError, BudgetError
+from archpress.errors import BudgetError, TrainingError
 from archpress.evaluation.record import Label
 
 ROUNDING = 1e-9
@@ -101,12 +101,12 @@ def choose(trained: Iterable[Label], task: CompressionTask, reference: float | N
 
     Raises:
         BudgetError: No finalist is within the drop; names what stands against it.
-        ArchpressError: No finalist could be trained.
+        TrainingError: No finalist could be trained.
     """
     trained = list(trained)
     ranked = best(trained, task, len(trained))
     if not ranked:
-        raise ArchpressError("no finalist could be trained by the final recipe; see the archive")
+        raise TrainingError("no finalist could be trained by the final recipe; see the archive")
     if task.max_accuracy_drop is None or reference is None:
         return ranked[0]
     within = within_drop(ranked, task, reference)

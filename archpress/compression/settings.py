@@ -86,7 +86,10 @@ _CHANGES = {"epochs", "images", "seeds", "batch_size", "learning_rate"}
 
 
 class RecipeSettings(_Table):
-    """``[label]``: a preset recipe by name, and what to change in it."""
+    """``[label]``: a preset recipe by name, and what to change in it.
+
+    With other ``epochs`` milestones move in proportion.
+    """
 
     recipe: str
     epochs: int | None = None
@@ -104,8 +107,9 @@ class RecipeSettings(_Table):
         changes = {k: v for k, v in self.model_dump(include=_CHANGES).items() if v is not None}
         is_default = self.recipe == DEFAULT_RECIPE
         preset = default_recipe(images) if is_default else find_recipe(self.recipe)
-        values = preset.model_dump()
-        return TrainingRecipe.model_validate({**values, **changes})
+        if self.epochs:
+            preset = preset.lasting(self.epochs)
+        return TrainingRecipe.model_validate({**preset.model_dump(), **changes})
 
 
 class FinalSettings(RecipeSettings):
@@ -166,10 +170,12 @@ class SearchSettings(_Table):
 class ExecutionSettings(_Table):
     """``[execution]``: what changes how fast a run is, not what it means.
 
+    ``device`` is where networks are trained: ``cuda`` is one GPU, ``auto`` that where there is one.
     ``onnx`` also writes ``compressed/model.onnx`` where the extra of that name is installed.
     """
 
     workers: int = Field(default=0, ge=0)
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
     precision: PrecisionChoice = "auto"
     onnx: bool = True
 

@@ -114,22 +114,23 @@ class CompressionTask:
     @property
     def contest_recipe(self) -> TrainingRecipe:
         """How contenders are trained: the label recipe, longer, as a complete schedule."""
-        epochs = self.contender_epochs * self.label_recipe.epochs
-        name = f"{self.label_recipe.name}-contest"
-        milestones = tuple(self.contender_epochs * m for m in self.label_recipe.milestones)
-        changes = {"name": name, "epochs": epochs, "milestones": milestones}
-        return self.label_recipe.model_copy(update=changes)
+        longer = self.label_recipe.lasting(self.contender_epochs * self.label_recipe.epochs)
+        return longer.model_copy(update={"name": f"{self.label_recipe.name}-contest"})
 
-    def taught_recipe(self, teacher: str) -> TrainingRecipe:
-        """Return how finalists are trained by the teacher of that digest."""
+    def taught_recipe(self, teacher: str, recipe: TrainingRecipe | None = None) -> TrainingRecipe:
+        """Return the final recipe, or another, with the lessons of the teacher of that digest.
+
+        Losses of lessons say nothing of chance: no network is stopped there.
+        """
+        recipe = recipe or self.final_recipe
         lessons = Distillation(
             teacher=teacher,
             weight=self.distillation,
             temperature=self.temperature,
             hint_epochs=self.hint_epochs,
         )
-        name = f"{self.final_recipe.name}-taught"
-        return self.final_recipe.model_copy(update={"name": name, "distillation": lessons})
+        changes = {"name": f"{recipe.name}-taught", "distillation": lessons, "chance_steps": 0}
+        return TrainingRecipe.model_validate({**recipe.model_dump(), **changes})
 
     def affords(self, network: Architecture) -> bool:
         """Return whether a network is within the budget; its latency is the predicted one."""

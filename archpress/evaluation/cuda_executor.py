@@ -28,7 +28,7 @@ from archpress.training.graphed_steps import (
     Graphing,
     on_stream,
 )
-from archpress.training.precision import Precision, PrecisionChoice
+from archpress.training.precision import Precision
 from archpress.training.steps import reproducible_cudnn
 from archpress.training.training import Training, begin
 
@@ -239,14 +239,6 @@ class Verdict:
     def value(self) -> bool:
         """The bool, once it is known."""
         return bool(self._value)
-
-
-def precision_on_gpu(choice: PrecisionChoice | Precision) -> Precision:
-    """Return what to train in on a GPU: ``auto`` is float32 by rule, since timings may differ.
-
-    Whether bfloat16 pays for networks this small is not yet measured.
-    """
-    return "float32" if choice == "auto" else choice
 
 
 def _checked(device: str) -> torch.device:

@@ -5,7 +5,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -54,7 +54,9 @@ def quickest_graphing(job: Job, data: DataSet, precision: Precision) -> Graphing
     for count in STEPS_PER_REPLAY:
         graphing = Graphing(count)
         try:
-            timing = _timed(partial(_begin, job, data, precision, graphing), count, data)
+            timing = _timed(
+                partial(_begin, without_hints(job), data, precision, graphing), count, data
+            )
         except RuntimeError:
             continue
         steps = job.recipe.epochs * _steps_per_epoch(job, data)
@@ -69,7 +71,7 @@ def most_at_once(job: Job, data: DataSet, precision: Precision, graphing: Graphi
     80 % of the memory that was free.
     """
     device = data.train.labels.device
-    begin_one = partial(_begin, job, data, precision, graphing)
+    begin_one = partial(_begin, without_hints(job), data, precision, graphing)
     most, trials = graphing.steps_per_replay, list[_Trial]()
     best, best_rate, fits, free = 1, 0.0, MOST_AT_ONCE, _free_memory(device)
     for count in (2**power for power in range(MOST_AT_ONCE.bit_length())):
@@ -114,6 +116,15 @@ def timed_training(
     trained = training.end()
     seconds = time.perf_counter() - start - training.set_up_seconds
     return trained, Timing(training.set_up_seconds, seconds / trained.steps)
+
+
+def without_hints(job: Job) -> Job:
+    """Return a job whose steps are timed: a stage of hints before them would be repeated."""
+    lessons = job.recipe.distillation
+    if lessons is None or not lessons.hint_epochs:
+        return job
+    plain = lessons.model_copy(update={"hint_epochs": 0})
+    return replace(job, recipe=job.recipe.model_copy(update={"distillation": plain}))
 
 
 def _begin(job: Job, data: DataSet, precision: Precision, graphing: Graphing | None) -> Training:

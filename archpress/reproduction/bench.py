@@ -9,15 +9,18 @@ from typing import Any
 
 from archpress.baselines import find_baseline
 from archpress.compression.preparation import load_data
-from archpress.compression.run_folder import read_record
+from archpress.compression.run_folder import read_record, require_same
 from archpress.compression.runs import compress_in, rival_in
 from archpress.compression.settings import RunSettings, load_settings
 from archpress.compression.task import Progress, silent
 from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
-from archpress.errors import BudgetError, SettingsError
+from archpress.errors import BudgetError, SettingsError, TrainingError
 from archpress.files import write_json, write_text
 from archpress.reproduction.scales import SCALED_DOWN, Method, Scale, flags_of
+
+FAILURES = (BudgetError, TrainingError)
+"""What a method may come to that is a row of a table: nothing within the budget, or untrainable."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +62,31 @@ class Bench:
     progress: Progress = silent
 
     def settings(self, method: Method) -> RunSettings:
-        """Return the settings of a method's run.
+        """Return the settings of a method's run: the profile's, the file's, flags over both.
 
         Raises:
             SettingsError: An unknown scale, or a file that says something wrong.
         """
         profile, flags = flags_of(self.data, self.scale, method)
-        flags |= {"data.folder": self.data_folder, "execution.workers": self.workers}
-        return load_settings(profile, flags=flags | self._written)
+        flags |= self.written
+        flags |= {} if self.data_folder is None else {"data.folder": self.data_folder}
+        flags |= {"execution.workers": self.workers} if self.workers else {}
+        return load_settings(profile, flags=flags)
 
     @cached_property
-    def _written(self) -> dict[str, Any]:
+    def written(self) -> dict[str, Any]:
         """What the settings file says, by dotted name."""
         if self.settings_file is None:
             return {}
         try:
-            return dict(_flat(tomllib.loads(self.settings_file.read_text())))
+            written = dict(_flat(tomllib.loads(self.settings_file.read_text())))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(
                 f"settings file {self.settings_file} cannot be read: {error}"
             ) from error
+        if "data.name" in written:
+            raise SettingsError(f"{self.settings_file} names the data: say it with --data")
+        return written
 
     @cached_property
     def data_set(self) -> DataSet:
@@ -90,32 +98,48 @@ class Bench:
 
         Where the search came to nothing that can be trained, ``{"failed": why}`` takes its place;
         with ``METHOD-failed.json`` deleted it is tried again.
+
+        Raises:
+            RunFolderError: The folder holds a run of other data, profile or settings.
         """
-        path = self.folder / method
+        path, settings = self.folder / method, self.settings(method)
+        if there := (path / "run.toml").exists():
+            require_same(path, settings)
         failure = self.folder / f"{method}-failed.json"
         if failure.exists():
             return read_record(failure, "failed")
         if not (path / "result.json").exists():
-            resume = (path / "run.toml").exists()
             try:
-                compress_in(path, self.settings(method), resume, self.progress, self.data_set)
-            except BudgetError as error:
-                if method == "archpress":
-                    raise
-                write_json(failure, {"failed": str(error)})
-                return self.run(method)
+                compress_in(path, settings, there, self.progress, self.data_set)
+            except FAILURES as error:
+                return _failed(failure, error)
         return read_record(path / "result.json", "base", "compressed", "rivals", "seconds")
 
     def rival(self, name: str) -> dict[str, Any]:
-        """Return the record of a rival at the task of our default method's run."""
-        path = self.folder / "archpress"
-        if name not in self.run("archpress")["rivals"]:
-            rival_in(path, name, find_baseline(name), self.progress, self.data_set)
-        rivals: dict[str, dict[str, Any]] = self.run("archpress")["rivals"]
-        return rivals[name]
+        """Return the record of a rival at the task of our default method's run, or why it failed.
+
+        Raises:
+            TrainingError: That run itself came to nothing.
+        """
+        ours, path = self.run("archpress"), self.folder / "archpress"
+        if "failed" in ours:
+            raise TrainingError(f"there is no task for rivals: {ours['failed']}")
+        failure = self.folder / f"{name}-failed.json"
+        if failure.exists():
+            return read_record(failure, "failed")
+        if name not in ours["rivals"]:
+            try:
+                rival_in(path, name, find_baseline(name), self.progress, self.data_set)
+            except FAILURES as error:
+                return _failed(failure, error)
+        found: dict[str, Any] = self.run("archpress")["rivals"][name]
+        return found
 
     def embedding(self) -> Embedding:
-        """Return the embedding that the run of the paper's recipe has learned."""
+        """Return the embedding that the run of the paper's recipe has learned.
+
+        It is there also where the search in it then came to nothing.
+        """
         self.run("paper")
         return Embedding.load(self.folder / "paper")[0]
 
@@ -124,6 +148,9 @@ class Bench:
         scaled = (
             f"Profile `{self.scale}`, data {self.data}; scaled down: {SCALED_DOWN[self.scale]}."
         )
+        if self.written:
+            changes = ", ".join(f"{name} = {value}" for name, value in self.written.items())
+            scaled += f" Changed over that: {changes}."
         facts = {"experiment": name, "data": self.data, "profile": self.scale, **outcome.facts}
         pictures = "".join(f"![{figure}]({figure}.svg)\n" for figure in outcome.figures)
         text = "\n".join(filter(None, [f"# {name}\n", outcome.markdown, pictures, scaled]))
@@ -135,6 +162,11 @@ class Bench:
                 for figure, svg in outcome.figures.items()
             ),
         ]
+
+
+def _failed(file: Path, error: Exception) -> dict[str, Any]:
+    write_json(file, {"failed": str(error)})
+    return read_record(file, "failed")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

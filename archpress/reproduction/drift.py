@@ -14,6 +14,7 @@ from archpress.compression.task import Resources, trainable
 from archpress.embedding.fitting import fine_tune
 from archpress.embedding.tokens import why_inexpressible
 from archpress.evaluation.record import Label
+from archpress.optional import require
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import BLUE, RED, drawn
 from archpress.reproduction.paper_run import PaperRun
@@ -58,6 +59,7 @@ class Point:
 
 def run(bench: Bench) -> Outcome:
     """Return predicted and measured values along the descent from the input network."""
+    require("matplotlib", "figures")
     paper = PaperRun.of(bench)
     with paper.resources() as resources, one_thread():
         labels = paper.label([paper.start, *paper.population()], resources)
@@ -112,8 +114,9 @@ def with_fine_tuning(paper: PaperRun, labels: list[Label], resources: Resources)
     for first in range(0, STEPS, HOLDS):
         points = measured(points_of(tuned, start, first, HOLDS), tuned, resources)
         path += points[1 if path else 0 :]
-        networks = [p.network for p in points if p.measured is not None]
-        known += tuned.label(list(dict.fromkeys(networks)), resources)
+        there = {label.architecture for label in known}
+        met = dict.fromkeys(p.network for p in points if p.measured is not None)
+        known += tuned.label([network for network in met if network not in there], resources)
         fine_tune(tuned.embedding, examples(known), ITERATIONS, LEARNING_RATE)
         usable = [p.network for p in points if not why_inexpressible(p.network)]
         start = usable[-1] if usable else start
@@ -122,6 +125,8 @@ def with_fine_tuning(paper: PaperRun, labels: list[Label], resources: Resources)
 
 def _mean(path: list[Point], first: int, last: int) -> str:
     here = [point for point in path if first <= point.step <= last]
+    if not here:
+        return "the descent had ended"
     errors = [point.error for point in here if point.error is not None]
     accuracy = f"{fmean(errors):.1f} ({len(errors)})" if errors else "none trained"
     return f"{accuracy}, x{10 ** fmean(point.factor for point in here):.1f}"

@@ -19,7 +19,7 @@ def run(bench: Bench) -> Outcome:
     paper = PaperRun.of(bench)
     given = vgg(paper.start.input_shape, paper.start.classes)
     walk = paper.walk(given, weight=WEIGHT)
-    decoded = [found.architecture for found in walk.decoded[1:]]
+    decoded = [found.architecture for found in walk.decoded[1:] or walk.decoded]
     usable = [n for n in decoded if refusal(simplify(n), paper.task) != "no convolution"]
     smallest = min(usable or decoded, key=lambda network: network.cost.parameters)
     short = simplify(smallest)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from archpress.optional import require
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import BLUE, RED, drawn
 from archpress.reproduction.paper_run import PaperRun, Walk
@@ -16,6 +17,7 @@ from archpress.reproduction.paper_run import PaperRun, Walk
 
 def run(bench: Bench) -> Outcome:
     """Return embeddings of labelled networks, the path and its decodings, by principal axes."""
+    require("matplotlib", "figures")
     paper = PaperRun.of(bench)
     labelled = [label for label in paper.labels() if label.accuracy is not None]
     points = paper.embedding.encode([label.architecture for label in labelled])

@@ -3,6 +3,7 @@
 from typing import Any
 
 from archpress.files import read_json_lines
+from archpress.optional import require
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import drawn
 
@@ -15,6 +16,7 @@ SMOOTHED = 10
 
 def run(bench: Bench) -> Outcome:
     """Return the losses of the fit in the run of the paper's recipe."""
+    require("matplotlib", "figures")
     bench.run("paper")
     rows = read_json_lines(bench.folder / "paper" / "fit.jsonl")
     figure = drawn(lambda _, axes: _draw(axes[0], rows, bench.data))

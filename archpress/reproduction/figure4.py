@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from archpress.optional import require
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import drawn
 
@@ -12,6 +13,7 @@ FILTERS = 100
 
 def run(bench: Bench) -> Outcome:
     """Return the weights as a picture: a row per filter, a column per input channel."""
+    require("matplotlib", "figures")
     embedding = bench.embedding()
     weights = {
         "encoder": filters(embedding.encoder, transposed=False),

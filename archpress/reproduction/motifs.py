@@ -9,6 +9,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import BatchNorm, Convolution, Layer, Pool
 from archpress.architectures.simplification import simplify
 from archpress.embedding.tokens import why_inexpressible
+from archpress.optional import require
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import BLUE, ORANGE, drawn
 from archpress.reproduction.paper_run import PaperRun
@@ -52,6 +53,7 @@ MOTIFS: dict[str, Callable[[Architecture], bool]] = {
 
 def run(bench: Bench) -> Outcome:
     """Return the share of decodings with each pattern, beside that of random networks."""
+    require("matplotlib", "figures")
     paper = PaperRun.of(bench)
     labels = [label for label in paper.labels() if not why_inexpressible(label.architecture)]
     labels.sort(key=lambda label: -(label.accuracy or 0.0))

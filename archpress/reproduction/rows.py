@@ -25,9 +25,15 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f"{points:+.2f} ± {student.ppf(0.975, freedom) * spread**0.5:.2f}"
 
 
+def own_seconds(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the seconds of a run's own stages: those of rivals in its folder are left out."""
+    stages = result.get("seconds", {})
+    return {stage: value for stage, value in stages.items() if stage not in result["rivals"]}
+
+
 def hours(result: Mapping[str, Any]) -> float:
-    """Return the wall-clock hours of a run; 0 of one that failed."""
-    return float(sum(result.get("seconds", {}).values()) / 3_600)
+    """Return the wall-clock hours of a run's own stages; 0 of one that failed."""
+    return sum(own_seconds(result).values()) / 3_600 if "seconds" in result else 0.0
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

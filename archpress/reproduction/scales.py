@@ -22,8 +22,8 @@ SMALL_NETWORKS = {"cifar10": "conv10-eighth", "cifar100": "conv10-eighth", "svhn
 SCALED_DOWN: dict[Scale, str] = {
     "paper": "nothing",
     "gpu": (
-        "600 networks (paper: 1,500), labels of 2 epochs and one seed (5 and 5), final training of "
-        "30 epochs (50 or 150)"
+        "600 networks (paper: 1,500), labels of 2 epochs (3 of small data) and one seed (5 and 5), "
+        "final training of 30 epochs and 3 seeds (50 or 150, 5)"
     ),
     "cpu": (
         "160 networks (paper: 1,500), labels of 3 epochs on 10,000 images and one seed (5 on all, "
@@ -52,6 +52,7 @@ def flags_of(data: str, scale: Scale, method: Method) -> tuple[str, Flags]:
         raise SettingsError(f"unknown profile {scale!r}{nearest(scale, SCALES)}")
     flags: Flags = {"data.name": data, "network": input_network(data, scale)}
     flags |= _final(data, scale)
+    flags |= {"execution.device": "auto"} if scale == "gpu" else {}
     if method == "archpress":
         compression = TABLE_1[data].compression if data in TABLE_1 else 10.0
         flags |= {"search.target_parameters": f"{100 / compression:.3f}%"}

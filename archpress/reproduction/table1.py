@@ -5,7 +5,7 @@ from typing import Any
 from archpress.reporting.tables import percent
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.published import TABLE_1
-from archpress.reproduction.rows import difference, hours, markdown
+from archpress.reproduction.rows import difference, hours, markdown, own_seconds
 from archpress.reproduction.scales import Method
 
 HEAD = (
@@ -20,7 +20,8 @@ def run(bench: Bench) -> Outcome:
     results = {method: bench.run(method) for method in TITLES}
     rows = [_published(bench.data)] if bench.data in TABLE_1 else []
     rows += [_ours(bench, method, result) for method, result in results.items()]
-    hardware = f"\nHardware: {results['archpress']['hardware']}. "
+    known = [result["hardware"] for result in results.values() if "hardware" in result]
+    hardware = f"\nHardware: {known[-1] if known else 'unknown'}. "
     hardware += "Accuracies on the test set, mean ± standard deviation over seeds; change ± half "
     hardware += "a 95 % interval.\n"
     facts: dict[str, Any] = {method: _facts(result) for method, result in results.items()}
@@ -63,4 +64,5 @@ def _ours(bench: Bench, method: Method, result: dict[str, Any]) -> list[str]:
 
 def _facts(result: dict[str, Any]) -> dict[str, Any]:
     """Return a run's result without its rivals, which are table 2's."""
-    return {name: value for name, value in result.items() if name != "rivals"}
+    facts = {name: value for name, value in result.items() if name != "rivals"}
+    return facts | ({"seconds": own_seconds(result)} if "seconds" in result else {})

@@ -1,5 +1,6 @@
 """Normalisation, flips and crops on batches of image tensors, on their device."""
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -36,6 +37,22 @@ def normalise(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     pixels = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
     pixels = (pixels - mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
     return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def rescaling(
+    scaling: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """Return what makes of images normalised by one scaling images normalised by another.
+
+    Args:
+        scaling: Mean and standard deviation ``[C]`` that images come with.
+        wanted: Those that they are to have.
+        device: Where the images are.
+    """
+    (mean, deviation), (other_mean, other_deviation) = (
+        tuple(part.to(device).view(1, -1, 1, 1) for part in each) for each in (scaling, wanted)
+    )
+    return lambda images: (images * deviation + mean - other_mean) / other_deviation
 
 
 def augment(images: Tensor, recipe: TrainingRecipe, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,9 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import Network, build
 from archpress.datasets.dataset import DataSet
 from archpress.training.acceleration import Operation, for_inference
+from archpress.training.augmentation import rescaling
 from archpress.training.recipe import Distillation, TrainingRecipe
+from archpress.training.steps import reproducible_cudnn
 from archpress.training.weights import digest_of
 
 if TYPE_CHECKING:
@@ -50,21 +52,17 @@ class Teacher:
         network.load_state_dict(self.weights)
         return network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
-    def rescaled(self, images: Tensor, scaling: tuple[Tensor, Tensor]) -> Tensor:
-        """Return images ``[N, C, H, W]``, normalised by ``scaling``, as the teacher has them."""
-        (mean, deviation), (own_mean, own_deviation) = (
-            tuple(part.to(images.device).view(1, -1, 1, 1) for part in each)
-            for each in (scaling, self.scaling)
-        )
-        return (images * deviation + mean - own_mean) / own_deviation
+    def rescaling(self, scaling: tuple[Tensor, Tensor], device: torch.device) -> Operation:
+        """Return what makes of images that ``scaling`` normalised what the teacher expects."""
+        return rescaling(scaling, self.scaling, device)
 
     def forward(self, scaling: tuple[Tensor, Tensor], device: torch.device) -> Operation:
         """Return what makes logits, in float32, of images that ``scaling`` normalised."""
-        run = for_inference(self.network(device))
+        run, rescaled = for_inference(self.network(device)), self.rescaling(scaling, device)
 
         def forward(images: Tensor) -> Tensor:
             with torch.no_grad():
-                return run(self.rescaled(images, scaling))
+                return run(rescaled(images))
 
         return forward
 
@@ -110,8 +108,11 @@ def _logits_of_all(teacher: Teacher, recipe: TrainingRecipe, data: DataSet, part
         forward = teacher.forward(part.scaling, part.labels.device)
         nothing_drawn = torch.Generator(part.labels.device)
         numbers = torch.arange(len(part.labels), device=part.labels.device)
-        logits = [forward(part.batch(chosen, nothing_drawn)) for chosen in numbers.split(BATCH)]
+        with reproducible_cudnn():
+            logits = [forward(part.batch(chosen, nothing_drawn)) for chosen in numbers.split(BATCH)]
         known = _LOGITS[data] = (wanted, torch.cat(logits))
+        if part.labels.is_cuda:  # other streams will read it
+            torch.cuda.current_stream(part.labels.device).synchronize()
     return known[1]
 
 

@@ -16,6 +16,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import Network
 from archpress.architectures.layers import BatchNorm, Convolution
 from archpress.architectures.segments import layer_prefixes
+from archpress.errors import UnsupportedNetworkError
 from archpress.training.distillation import Teacher
 from archpress.training.recipe import TrainingRecipe
 from archpress.training.steps import EagerSteps, Learning
@@ -50,18 +51,18 @@ def learn_hints(
     guided, hint = guided_and_hint(architecture, teacher.architecture)
     regressor = _regressor(architecture.shapes[guided + 1], teacher.architecture.shapes[hint + 1])
     regressor.to(device)
-    hers = teacher.network(device)
+    hers, rescaled = teacher.network(device), teacher.rescaling(part.scaling, device)
 
     def loss_of(chosen: Tensor) -> Tensor:
         images = part.batch(chosen, generator)
         with _output(student, architecture, guided) as own:
             student(images)
         with torch.no_grad(), _output(hers, teacher.architecture, hint) as wanted:
-            hers(teacher.rescaled(images, part.scaling))
+            hers(rescaled(images))
         return F.mse_loss(regressor(own[0]), wanted[0]) / 2
 
     epochs = recipe.distillation.hint_epochs
-    schedule = recipe.model_copy(update={"epochs": epochs})
+    schedule = recipe.lasting(epochs)
     both = nn.ModuleList([student, regressor])
     steps = EagerSteps(Learning(both, loss_of, generator, schedule, part.steps))
     return [float(steps.run(part.order(generator)).mean()) for _ in range(epochs)]
@@ -72,14 +73,22 @@ def guided_and_hint(student: Architecture, teacher: Architecture) -> tuple[int, 
 
     The hint is the middle convolution with what normalises and activates it; guided is the
     student's middle one, or the last before it whose maps are no smaller than the hint's.
+
+    Raises:
+        UnsupportedNetworkError: There is no such pair.
     """
     hints, own = units(teacher), units(student)
-    hint = hints[(len(hints) - 1) // 2]
-    sides = teacher.shapes[hint + 1][1:]
-    for guided in own[(len(own) - 1) // 2 :: -1]:
-        if min(a - b for a, b in zip(student.shapes[guided + 1][1:], sides, strict=True)) >= 0:
-            break
-    return guided, hint
+    if hints and own:
+        hint = hints[(len(hints) - 1) // 2]
+        sides = teacher.shapes[hint + 1][1:]
+        for guided in own[(len(own) - 1) // 2 :: -1]:
+            pairs = zip(student.shapes[guided + 1][1:], sides, strict=True)
+            if all(side >= least for side, least in pairs):
+                return guided, hint
+    raise UnsupportedNetworkError(
+        "hints need a convolution in both networks, and the student's maps no smaller than the "
+        "teacher's in the middle"
+    )
 
 
 def units(network: Architecture) -> list[int]:

@@ -147,3 +147,11 @@ def _forward(layer: LayerClass, x: Tensor, weights: Tensor) -> Tensor:
         return F.linear(x.flatten(1), weights.flatten(1))
     groups = layer.channels if layer.depthwise else 1
     return F.conv2d(x, weights, None, layer.stride, layer.kernel // 2, 1, groups)
+
+
+def precision_on_gpu(choice: PrecisionChoice | Precision) -> Precision:
+    """Return what to train in on a GPU: ``auto`` is float32 by rule, since timings may differ.
+
+    Whether bfloat16 pays for networks this small is not yet measured.
+    """
+    return "float32" if choice == "auto" else choice

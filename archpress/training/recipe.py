@@ -91,6 +91,11 @@ class TrainingRecipe(BaseModel):
                 del values[younger]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
+    def lasting(self, epochs: int) -> "TrainingRecipe":
+        """Return the whole schedule in another number of epochs: milestones move with them."""
+        milestones = tuple(round(m * epochs / self.epochs) for m in self.milestones)
+        return self.model_copy(update={"epochs": epochs, "milestones": milestones})
+
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate of ``step`` (from 0)."""
         if self.schedule == "step":

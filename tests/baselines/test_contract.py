@@ -14,7 +14,7 @@ from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job
-from tests.compression.tasks import Scripted, make_task, watched
+from tests.compression.tasks import Scripted, TimedByMacs, make_task, watched
 
 CLIMBING = ("local_search", "evolution", "surrogate_local_search", "surrogate_evolution")
 LABELLING = ("random_search", *CLIMBING)
@@ -67,6 +67,14 @@ def test_the_budget_is_kept_by_exact_count(name: str, budget: Budget, tmp_path: 
     assert result.method == name
     assert budget.allows(result.architecture)
     assert all(budget.allows(network) for network in executor.labelled(make_task()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_latency_is_kept_as_measured(name: str, tmp_path: Path) -> None:
+    """Networks take a third longer than predicted until they are measured."""
+    told = TimedByMacs()
+    result, _ = ran(name, tmp_path, budget=Budget(latency_ms=0.3), latency=told)
+    assert told.measured[result.architecture.digest] <= 0.3
 
 
 @pytest.mark.parametrize("name", NAMES)

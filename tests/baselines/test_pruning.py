@@ -24,13 +24,14 @@ from archpress.architectures.references import digits_cnn
 from archpress.architectures.spaces import BlocksSpace
 from archpress.baselines import pruning
 from archpress.baselines.filter_pruning import Criterion, Pruned, gradients_of, prune
-from archpress.baselines.pruning import compress
+from archpress.baselines.pruning import compress, recipe_between
 from archpress.compression.budget import Budget
 from archpress.compression.task import Resources
-from archpress.errors import BudgetError, MissingExtraError
+from archpress.errors import BudgetError, MissingExtraError, TrainingError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import InProcess
-from tests.compression.tasks import LABEL, Scripted, make_task, tiny_data
+from archpress.training.augmentation import input_scaling
+from tests.compression.tasks import FINAL, LABEL, Scripted, make_task, tiny_data
 
 PLAIN = Architecture(
     (1, 8, 8), (Convolution(6, 3, 1, 1), BatchNorm(), ReLU(), Convolution(5, 3), Linear(10))
@@ -125,6 +126,89 @@ def test_gradients_are_those_of_the_training_loss_in_evaluation_mode() -> None:
     assert all(torch.equal(value, gradients(network)[name]) for name, value in found.items())
 
 
+def test_a_skip_that_comes_to_join_equal_widths_is_never_left_with_weights_of_its_projection() -> (
+    None
+):
+    """Projections are there only while widths differ; some budgets would make them equal."""
+    layers = (
+        *(Convolution(6, 3, 1, 1), ReLU(), Convolution(8, 3, 1, 1)),
+        *(BatchNorm(skip=2, projection=Projection()), ReLU(), GlobalAveragePool(), Linear(10)),
+    )
+    network = Architecture((1, 8, 8), layers)
+    widths = set()
+    for seed in range(12):
+        before = given(network, seed)
+        for share in (0.3, 0.5, 0.7):
+            after = prune(before, "magnitude", within(share, network).allows, {})
+            build(after.architecture).load_state_dict(after.weights)
+            first, second = (after.architecture.layers[n] for n in (0, 2))
+            widths.add(first.out_channels == second.out_channels)  # type: ignore[attr-defined]
+    assert widths == {False}
+
+
+def test_gradients_are_of_pixels_as_the_weights_expect_them() -> None:
+    """By the recipe's own scaling nothing changes, by another one everything does."""
+    network = given(PLAIN)
+    generator = torch.Generator().manual_seed(0)
+    scaling = input_scaling(LABEL, tiny_data())
+    same = gradients_of(network, LABEL, tiny_data(), generator, scaling)
+    assert all(torch.allclose(same[n], g, atol=1e-6) for n, g in gradients(network).items())
+    other = (scaling[0] + 0.1, 2 * scaling[1])
+    moved = gradients_of(
+        network, LABEL, tiny_data(), torch.Generator().manual_seed(0), other
+    )  # fmt: skip
+    assert not torch.allclose(moved["block1.0.weight"], same["block1.0.weight"])
+
+
+def test_trainings_in_between_see_pixels_as_the_final_one_does() -> None:
+    task = make_task(final_recipe=FINAL.model_copy(update={"normalization": "half"}))
+    between = recipe_between(task)
+    assert between.normalization == "half" != task.label_recipe.normalization
+    assert between.epochs == task.label_recipe.epochs
+
+
+def test_a_run_that_fails_is_given_up_and_only_all_of_them_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "STEPS", 2)
+    task = make_task()
+
+    class Failing(Scripted):
+        def __init__(self, which: range) -> None:
+            super().__init__(task.data)
+            self.which, self.seen = which, 0
+
+        def run(self, jobs, *told):  # type: ignore[no-untyped-def]
+            for evaluation in super().run(jobs, *told):
+                pruned = evaluation.recipe.name.endswith("pruned")
+                self.seen += pruned
+                fails = pruned and self.seen in self.which
+                yield replace(evaluation, status="diverged", reason="x") if fails else evaluation
+
+    with Archive(tmp_path / "a" / "archive.sqlite") as archive:
+        result = compress(task, Resources(archive, Failing(range(1, 3)), tmp_path / "a"))
+    assert "the best of 3 runs" in result.origin
+    with (
+        Archive(tmp_path / "b" / "archive.sqlite") as archive,
+        pytest.raises(TrainingError, match="pruning: every run failed: x"),
+    ):
+        compress(task, Resources(archive, Failing(range(99)), tmp_path / "b"))
+
+
+def test_a_distillation_of_the_task_is_kept_in_the_final_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "STEPS", 1)
+    task = make_task(distillation=0.4)
+    executor = Scripted(task.data)
+    with Archive(tmp_path / "archive.sqlite") as archive:
+        result = compress(task, Resources(archive, executor, tmp_path))
+    final = executor.jobs[-1]
+    assert final.recipe.distillation is not None and final.recipe.distillation.weight == 0.4
+    assert final.recipe.start and final.given and final.given.teacher and final.given.start
+    assert result.compressed.teacher == final.recipe.distillation.teacher
+
+
 def test_a_budget_that_filters_alone_cannot_meet_is_refused() -> None:
     with pytest.raises(BudgetError, match="98 % of the filters pruned"):
         prune(given(PLAIN), "magnitude", Budget(30).allows, {})
@@ -150,7 +234,8 @@ def test_the_way_to_the_budget_is_even_in_logarithms(
     final = [job for job in executor.jobs if job.architecture == result.architecture][-2:]
     assert {job.recipe.epochs for job in final} == {task.final_recipe.epochs}
     assert final[0].recipe.start == final[1].recipe.start != ""
-    assert final[0].given is final[1].given is not None
+    starts = [job.given.start for job in final if job.given]
+    assert starts[0] is starts[1] is not None
 
 
 def test_the_run_that_validates_best_is_the_result(

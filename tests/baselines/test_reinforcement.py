@@ -8,6 +8,7 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
+from archpress.architectures.layers import Linear, ReLU
 from archpress.architectures.references import digits_cnn
 from archpress.architectures.widths import FIXED, width_groups
 from archpress.baselines.policies import Policy
@@ -22,7 +23,7 @@ from archpress.baselines.reinforcement import (
 )
 from archpress.compression.budget import Budget
 from archpress.compression.task import CompressionTask, Resources
-from archpress.errors import BudgetError
+from archpress.errors import BudgetError, UnsupportedNetworkError
 from archpress.evaluation.archive import Archive
 from archpress.training.augmentation import input_scaling
 from archpress.training.distillation import Teacher
@@ -187,8 +188,14 @@ def test_students_are_labelled_and_trained_by_lessons_and_the_teacher_by_labels(
 def test_a_distillation_of_the_task_is_kept(tmp_path: Path) -> None:
     task = replace(make_task(labels=4), distillation=0.25)
     _, executor = ran(tmp_path, task)
-    lessons = executor.jobs[-1].recipe.distillation
-    assert lessons is not None and lessons.weight == 0.25
+    taught = [job.recipe.distillation for job in executor.jobs if job.recipe.distillation]
+    assert {lessons.weight for lessons in taught} == {0.25}
+
+
+def test_an_input_network_without_a_convolution_is_refused(tmp_path: Path) -> None:
+    flat = Architecture((1, 8, 8), (Linear(30), ReLU(), Linear(10)))
+    with pytest.raises(UnsupportedNetworkError, match="an input network with convolutions"):
+        ran(tmp_path, make_task(network=flat, budget=Budget(1_000)))
 
 
 def test_without_a_budget_it_refuses(tmp_path: Path) -> None:

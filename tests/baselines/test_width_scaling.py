@@ -24,7 +24,7 @@ from archpress.compression.budget import Budget
 from archpress.compression.task import Resources
 from archpress.errors import BudgetError
 from archpress.evaluation.archive import Archive
-from tests.compression.tasks import Scripted, TimedByLayers, make_task
+from tests.compression.tasks import Scripted, TimedByMacs, make_task
 from tests.small_networks import ZOO
 
 WIDE = Architecture(
@@ -136,17 +136,6 @@ def test_every_bound_that_width_1_exceeds_is_named() -> None:
         BudgetError, match=r"has [0-9,]+ parameters and [0-9,]+ MACs, more than the"
     ):
         thinned(digits_cnn(), Budget(3, macs=5))
-
-
-class TimedByMacs(TimedByLayers):
-    """Predicts a nanosecond for a MAC, where measurements give more."""
-
-    def __call__(self, network: Architecture) -> float:
-        return self.measured.get(network.digest, network.cost.macs / 1e6)
-
-    def measure(self, network: Architecture) -> float:
-        self.measured[network.digest] = 1.3 * network.cost.macs / 1e6
-        return self.measured[network.digest]
 
 
 def test_a_thinned_network_keeps_to_the_latency_as_measured() -> None:

@@ -88,6 +88,17 @@ class TimedByLayers:
         return self.measured[network.digest]
 
 
+class TimedByMacs(TimedByLayers):
+    """Predicts a nanosecond for a MAC, where measurements give more."""
+
+    def __call__(self, network: Architecture) -> float:
+        return self.measured.get(network.digest, network.cost.macs / 1e6)
+
+    def measure(self, network: Architecture) -> float:
+        self.measured[network.digest] = 1.3 * network.cost.macs / 1e6
+        return self.measured[network.digest]
+
+
 def watched(data: DataSet) -> tuple[DataSet, list[int]]:
     """The data set with a watched test part, and the reads of it so far."""
     part, reads = WatchedSplit(data.test.images, data.test.labels), []

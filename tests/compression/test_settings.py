@@ -141,7 +141,7 @@ def test_an_unknown_key_names_the_nearest_of_its_table(name: str, nearest: str) 
 
 def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
     with pytest.raises(
-        SettingsError, match=r"unknown key 'execution\.zzz'; valid: onnx, precision, work"
+        SettingsError, match=r"unknown key 'execution\.zzz'; valid: device, onnx, precision"
     ):
         load_settings("demo", flags={"execution.zzz": 1})
 

@@ -19,7 +19,6 @@ from archpress.evaluation import cuda_executor, cuda_tuning
 from archpress.evaluation.cuda_executor import (
     CudaExecutor,
     Verdict,
-    precision_on_gpu,
 )
 from archpress.evaluation.cuda_tuning import (
     Timing,
@@ -31,6 +30,7 @@ from archpress.evaluation.record import Evaluation, Job
 from archpress.evaluation.running import is_out_of_memory, load_weights, run_job
 from archpress.training.augmentation import input_scaling
 from archpress.training.graphed_steps import GraphedSteps, Graphing
+from archpress.training.precision import precision_on_gpu
 from archpress.training.scoring import accuracy
 from archpress.training.training import Training
 from tests.evaluation.tiny import ABSURD, digits, job, network, recipe

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from xml.etree import ElementTree
 
 import pytest
@@ -16,18 +17,24 @@ from archpress.architectures.layers import BatchNorm, Convolution, Linear, MaxPo
 from archpress.architectures.references import conv7, digits_cnn
 from archpress.baselines import NAMES as RIVALS
 from archpress.compression import runs
-from archpress.errors import BudgetError, MissingExtraError, SettingsError
+from archpress.errors import (
+    BudgetError,
+    MissingExtraError,
+    RunFolderError,
+    SettingsError,
+    TrainingError,
+)
 from archpress.reproduction import NAMES, find_experiment, table1
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import drawn
-from archpress.reproduction.drift import HOLDS, STEPS
+from archpress.reproduction.drift import HOLDS, STEPS, with_fine_tuning
 from archpress.reproduction.extreme import vgg
 from archpress.reproduction.figure2 import principal
 from archpress.reproduction.figure4 import filters
 from archpress.reproduction.motifs import MOTIFS, shares_of
 from archpress.reproduction.paper_run import PaperRun
 from archpress.reproduction.published import TABLE_1, TABLE_2
-from archpress.reproduction.rows import difference
+from archpress.reproduction.rows import difference, hours
 from archpress.reproduction.scales import SCALES, flags_of
 from archpress.reproduction.table2 import LEFT_OUT, PUBLISHED
 from tests.reproduction.toy import SHARDS, bench, quick, write_data
@@ -64,6 +71,7 @@ def test_every_experiment_writes_its_facts_its_table_and_its_figures(
     text = (made.folder / f"{name}.md").read_text()
     assert text.startswith(f"# {name}\n")
     assert "scaled down: 160 networks" in text
+    assert "Changed over that: space.networks = 12," in text
     for figure in outcomes[name].figures:
         svg = (made.folder / f"{figure}.svg").read_text()
         assert len(svg) < 300_000
@@ -128,15 +136,62 @@ def test_a_search_that_comes_to_nothing_is_a_row_that_says_so(
     def fail(*given: object) -> None:
         raise BudgetError("nothing within the budget")
 
-    monkeypatch.setattr("archpress.reproduction.bench.compress_in", fail)
     there = replace(made, folder=tmp_path)
-    assert there.run("paper") == {"failed": "nothing within the budget"}
+    with monkeypatch.context() as patch:
+        patch.setattr("archpress.reproduction.bench.compress_in", fail)
+        assert there.run("paper") == {"failed": "nothing within the budget"}
     assert there.run("paper") == {"failed": "nothing within the budget"}, "and is not tried again"
-    with pytest.raises(BudgetError):
-        there.run("archpress")
     (tmp_path / "archpress").symlink_to(made.folder / "archpress")
     text = table1.run(there).markdown
     assert "nothing within the budget" in text and table1.TITLES["archpress"] in text
+
+
+def test_a_rival_that_fails_is_a_row_and_stays_one(
+    made: Bench, outcomes: dict[str, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise TrainingError("every run failed")
+
+    there = replace(made, folder=tmp_path)
+    for method in ("paper", "archpress"):
+        copytree(made.folder / method, tmp_path / method)
+    file = tmp_path / "archpress" / "result.json"
+    record = json.loads(file.read_text())
+    del record["rivals"]["pruning"]
+    file.write_text(json.dumps(record))
+    with monkeypatch.context() as patch:
+        patch.setattr("archpress.reproduction.bench.rival_in", fail)
+        text = find_experiment("table2")(there).markdown
+    assert "| pruning | 91.06 | 2.3M | every run failed |" in text
+    assert there.rival("pruning") == {"failed": "every run failed"}
+
+
+def test_table_2_knows_its_rivals_and_what_they_took_the_first_time(
+    outcomes: dict[str, Outcome], made: Bench
+) -> None:
+    facts = outcomes["table2"].facts
+    assert {*facts["archpress"]["rivals"]} == {*PUBLISHED, *LEFT_OUT}
+    seconds = made.run("archpress")["seconds"]
+    assert {*PUBLISHED, *LEFT_OUT} <= seconds.keys()
+    assert facts == find_experiment("table2")(made).facts
+    own = sum(value for stage, value in seconds.items() if stage not in RIVALS)
+    assert hours(made.run("archpress")) == pytest.approx(own / 3_600)
+    assert find_experiment("table1")(made).markdown == outcomes["table1"].markdown
+
+
+@pytest.mark.parametrize("changes", [{"data": "cifar10"}, {"more": "seed"}])
+def test_a_folder_of_other_data_or_settings_is_refused(
+    made: Bench, changes: dict[str, str], tmp_path: Path
+) -> None:
+    there = made
+    if "more" in changes:
+        settings = tmp_path / "other.toml"
+        settings.write_text("seed = 3\n" + made.settings_file.read_text())  # type: ignore[union-attr]
+        there = replace(made, settings_file=settings)
+    else:
+        there = replace(made, **changes)  # type: ignore[arg-type]
+    with pytest.raises(RunFolderError, match="holds another run"):
+        there.run("archpress")
 
 
 @pytest.mark.parametrize(
@@ -245,9 +300,13 @@ def test_drift_measures_what_was_predicted_on_both_paths(
     plain, tuned = paths.values()
     assert plain[: HOLDS + 1] == tuned[: HOLDS + 1], "the same until the first fine-tuning"
     assert plain[HOLDS + 1 :] != tuned[HOLDS + 1 :]
-    kept = made.embedding().state_dict()
-    again = PaperRun.of(made).embedding.state_dict()
-    assert all(torch.equal(kept[name], again[name]) for name in kept)
+    paper = PaperRun.of(made)
+    kept = {name: value.clone() for name, value in paper.embedding.state_dict().items()}
+    with paper.resources() as resources:
+        labels = paper.label([paper.start, *paper.population()], resources)
+        with_fine_tuning(paper, labels, resources)
+    after = paper.embedding.state_dict()
+    assert all(torch.equal(after[name], kept[name]) for name in kept), "the run's own stays"
 
 
 # ------------------------------------------------------------------ runs behind them
@@ -298,6 +357,10 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path) -> None:
         find_experiment("tabel1")
     with pytest.raises(SettingsError, match="did you mean 'cpu'"):
         Bench(tmp_path, "digits", "cpus").settings("paper")  # type: ignore[arg-type]
+    settings = tmp_path / "named.toml"
+    settings.write_text('[data]\nname = "svhn"')
+    with pytest.raises(SettingsError, match="names the data: say it with --data"):
+        Bench(tmp_path, "digits", "cpu", settings).settings("paper")
     with pytest.raises(SettingsError, match="cannot be read"):
         Bench(tmp_path, "digits", "cpu", tmp_path / "none.toml").settings("paper")
 

@@ -18,6 +18,7 @@ from archpress.training.distillation import Lessons, Teacher, distillation_loss
 from archpress.training.given import Given
 from archpress.training.recipe import Distillation, TrainingRecipe
 from archpress.training.training import Part, train
+from tests.compression.tasks import make_task
 from tests.evaluation.tiny import digits, network, recipe, without_seconds
 
 LEARNS = recipe(epochs=4, images=400, learning_rate=0.02)
@@ -92,6 +93,14 @@ def test_a_teacher_other_than_the_recipes_is_refused(whom: str | None) -> None:
         train(network(), by, digits(), 0, given=Given(other))
     with pytest.raises(ValueError, match="not the one that the recipe names"):
         train(network(), LEARNS, digits(), 0, given=Given(teacher()))
+
+
+def test_the_recipe_of_a_task_with_a_teacher_can_be_read_back_whatever_the_final_one_is() -> None:
+    """Stopping at chance would compare other losses: it is left out."""
+    final = recipe(chance_steps=30)
+    by = make_task(final_recipe=final, distillation=0.5).taught_recipe("0123")
+    assert by.chance_steps == 0
+    assert TrainingRecipe.model_validate(by.model_dump(mode="json")) == by
 
 
 # ------------------------------------------------------------------ the teacher

@@ -17,6 +17,7 @@ from archpress.architectures.layers import (
 )
 from archpress.architectures.references import conv7
 from archpress.baselines.width_scaling import scaled
+from archpress.errors import UnsupportedNetworkError
 from archpress.training.augmentation import input_scaling
 from archpress.training.distillation import Teacher
 from archpress.training.given import Given
@@ -32,6 +33,8 @@ def deep(*widths: int) -> Architecture:
 
 
 TEACHER = deep(8, 8, 8)
+MAPLESS = Architecture((1, 8, 8), (Linear(20), ReLU(), Linear(10)))
+SMALL_MAPS = Architecture((1, 8, 8), (Convolution(4, 3, 2, 1), ReLU(), Linear(10)))
 
 
 def teacher() -> Teacher:
@@ -67,6 +70,12 @@ def test_the_middle_is_guided_by_the_middle(
 def test_a_student_that_shrinks_its_maps_sooner_is_guided_earlier() -> None:
     layers = (Convolution(4, 3, 1, 1), Convolution(4, 3, 2, 1), Convolution(4, 3, 2, 1), Linear(10))
     assert guided_and_hint(Architecture((1, 8, 8), layers), TEACHER) == (0, 3)
+
+
+@pytest.mark.parametrize("student", [MAPLESS, SMALL_MAPS])
+def test_students_whose_maps_are_too_small_or_none_are_refused(student: Architecture) -> None:
+    with pytest.raises(UnsupportedNetworkError, match="hints need a convolution in both"):
+        guided_and_hint(student, TEACHER)
 
 
 def test_the_lower_half_learns_and_the_upper_stays() -> None:

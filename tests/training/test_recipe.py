@@ -156,3 +156,12 @@ def test_the_default_shows_small_data_sets_more_often() -> None:
     few = default_recipe(2_000)
     assert few.epochs * 2_000 >= LEAST_SEEN > (few.epochs - 1) * 2_000
     assert few.model_copy(update={"epochs": preset.epochs}) == preset
+
+
+def test_a_schedule_in_fewer_epochs_keeps_its_form() -> None:
+    paper = find_recipe("paper-cifar10")
+    short = paper.lasting(30)
+    assert (short.epochs, short.milestones) == (30, (16, 24))
+    rates = [short.learning_rate_at(30 * share, 10) for share in range(11)]
+    assert rates == [paper.learning_rate_at(150 * share, 10) for share in range(11)]
+    assert paper.lasting(150) == paper
