@@ -207,7 +207,7 @@ def report(
         bool, typer.Option("--path", help="Also the descent: predicted against measured.")
     ] = False,
 ) -> None:
-    """Print the result of a run as tables."""
+    """Print the result of a run as tables and write report.html, also of an unfinished run."""
     from archpress.reporting.paths import path_table
 
     _print_report(run)
@@ -216,6 +216,7 @@ def report(
 
 
 def _print_report(folder: Path) -> None:
+    from archpress.reporting.page import write_report
     from archpress.reporting.profiling import bounds_note
     from archpress.reporting.tables import (
         files_table,
@@ -225,7 +226,12 @@ def _print_report(folder: Path) -> None:
         result_table,
     )
 
+    if (folder / "run.toml").exists() and not (folder / "result.json").exists():
+        _say(f"the run in {folder} is not finished: continue it with --resume")
+        _say(f"what it has come to is in {write_report(folder)}")
+        return
     record = read_result(folder)
+    write_report(folder)
     for table in (result_table(record), ledger_table(record), files_table(folder)):
         out.print(table)
     for note in filter(None, (*network_notes(folder), bounds_note(record))):

@@ -8,7 +8,7 @@ from archpress.errors import MissingExtraError
 
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",), "bench": ("torch_pruning",),
-    "figures": ("matplotlib",)
+    "figures": ("matplotlib",), "report": ("plotly",)
 }  # fmt: skip
 """The modules of each extra."""
 

@@ -499,13 +499,6 @@ def test_a_rival_of_a_damaged_result_is_refused(copied: Path) -> None:
         assert "archpress.json is damaged" in refused("baseline", "width_scaling", copied)
 
 
-def test_a_report_of_an_unfinished_run_is_refused(copied: Path) -> None:
-    (copied / "result.json").unlink()
-    with untouched(copied):
-        sentence = refused("report", copied)
-    assert f"the run in {copied} is not finished: continue it with --resume" in sentence
-
-
 @pytest.mark.parametrize(
     "damage",
     [halve, write(""), write("[]"), write("{}"), write("null"), without("rivals"), without("base")],

@@ -158,6 +158,7 @@ def test_a_finished_run_called_again_changes_no_result(
         "ledger.jsonl",
         "result.json",
         "archive.sqlite",
+        "report.html",  # has the seconds of the ledger
     }
     ours, theirs = (read(f / "result.json") for f in (folder, finished_run.folder))
     assert {**ours, "seconds": None} == {**theirs, "seconds": None}

@@ -30,15 +30,16 @@ from archpress.compression.settings import RunSettings
 from archpress.compression.task import CompressionTask, Progress, Resources, silent
 from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
-from archpress.errors import ExportError, RunFolderError
+from archpress.errors import ArchpressError, ExportError, RunFolderError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor, ProcessPool
 from archpress.evaluation.shipped import open_archive
 from archpress.exporting.folder import export
 from archpress.importing.networks import FoundNetwork
+from archpress.training.latency import layer_times, measure
 from archpress.training.precision import Precision, choose_precision, family, precision_on_gpu
 
-LATENCY_FILE = "latency.json"
+LATENCY_FILE, TIMINGS, FAILURE = "latency.json", "timings.json", "failure.json"
 
 Method = Callable[[CompressionTask, Resources], CompressionResult]
 
@@ -76,16 +77,50 @@ def compress_in(
             notes.append(adopt(known, resources))
         folder.write_json(
             "network.json",
-            {"name": settings.network, "trained": bool(task.trained), "notes": notes},
+            {
+                "name": settings.network,
+                "trained": bool(task.trained),
+                "notes": notes,
+                "architecture": task.network.to_json(),
+            },
         )
-        result = compress(settings, task, resources, folder)
+        with noted_failure(folder):
+            result = compress(settings, task, resources, folder)
         folder.write_json("results/base.json", result.base.to_json())
         record = {**result.to_json(), **kept_bounds(task, result.architecture)}
         folder.write_json("results/archpress.json", record)
         onnx = None if settings.execution.onnx else False
         write_product(folder, result.compressed, task, onnx)
+        write_timings(folder, settings, task.network, result.architecture)
         write_summary(folder)
     return result
+
+
+@contextmanager
+def noted_failure(folder: RunFolder) -> Iterator[None]:
+    """Leave ``failure.json`` behind where the run ends with an error that a user can mend."""
+    file = folder.path / FAILURE
+    try:
+        yield
+    except ArchpressError as error:
+        folder.write_json(FAILURE, {"reason": str(error)})
+        raise
+    file.unlink(missing_ok=True)
+
+
+def write_timings(
+    folder: RunFolder, settings: RunSettings, before: Architecture, after: Architecture
+) -> None:
+    """Write milliseconds of both networks on this device, and of their layers, once."""
+    digests, file = [before.digest, after.digest], folder.path / TIMINGS
+    if file.exists() and read_record(file, "digests")["digests"] == digests:
+        return
+    conditions = settings.latency.conditions
+    record: dict[str, Any] = {"conditions": str(conditions), "digests": digests}
+    for name, network in (("base", before), ("compressed", after)):
+        layers = layer_times(network, conditions)
+        record[name] = {**vars(measure(network, conditions)), "layers": layers}
+    folder.write_json(TIMINGS, record)
 
 
 def kept_bounds(task: CompressionTask, network: Architecture) -> dict[str, Any]:

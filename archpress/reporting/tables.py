@@ -95,6 +95,7 @@ def files_table(folder: Path) -> Table:
         ("compressed/model.onnx", "both, for other runtimes"),
         ("compressed/architecture.json", "its layers, for archpress"),
         ("compressed/README.md", "how to load them"),
+        ("report.html", "the report: open it in a browser, or mail it"),
         ("result.json", "all figures of this table"),
         ("archive.sqlite", "every network trained, for later runs"),
     ):

@@ -6,10 +6,10 @@ network: its steps, and where what they decode to is encoded again.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from archpress.optional import require
+from archpress.reporting.page.space_map import principal
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import BLUE, RED, drawn
 from archpress.reproduction.paper_run import PaperRun, Walk
@@ -45,13 +45,6 @@ def run(bench: Bench) -> Outcome:
         f"{away:.3g} away on average.\n"
     )
     return Outcome(facts, text, {"figure2": figure})
-
-
-def principal(points: Tensor) -> tuple[Tensor, float]:
-    """Return the first two principal axes ``[D, 2]`` of points ``[B, D]``, and their share."""
-    _, values, axes = torch.linalg.svd(points - points.mean(0), full_matrices=False)
-    variance = values**2
-    return axes[:2].T, float(variance[:2].sum() / variance.sum())
 
 
 def _draw(

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
+from archpress.architectures.segments import layer_prefixes
 from archpress.errors import SettingsError
 
 WARM_UP = 5
@@ -73,6 +75,36 @@ def measure(network: Architecture, conditions: Conditions) -> Timing:
     timed = _timed_by_events if device.type == "cuda" else _timed_by_clock
     with torch.inference_mode(), _threads(conditions.threads):
         return repeated(lambda: timed(lambda: model(images)))
+
+
+def layer_times(network: Architecture, conditions: Conditions) -> list[float]:
+    """Return the median milliseconds of each layer in a forward pass on the CPU.
+
+    Launches are all that the clock would see on a GPU: there the list is empty.
+    """
+    if conditions.device == "cuda":
+        return []
+    model = build(network, 0).eval()
+    places = {
+        model.get_submodule(prefix.removesuffix(".")): place
+        for place, prefix in enumerate(layer_prefixes(network))
+    }
+    begun: dict[nn.Module, float] = {}
+    times: list[list[float]] = [[] for _ in network.layers]
+
+    def begin(module: nn.Module, given: object) -> None:
+        begun[module] = time.perf_counter()
+
+    def end(module: nn.Module, given: object, said: object) -> None:
+        times[places[module]].append(1e3 * (time.perf_counter() - begun[module]))
+
+    for module in places:
+        module.register_forward_pre_hook(begin)
+        module.register_forward_hook(end)
+    images = torch.zeros(conditions.batch_size, *network.input_shape)
+    with torch.inference_mode(), _threads(conditions.threads):
+        repeated(lambda: _timed_by_clock(lambda: model(images)))
+    return [statistics.median(each[WARM_UP:]) for each in times]
 
 
 def repeated(time_once: Callable[[], float]) -> Timing:

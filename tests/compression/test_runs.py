@@ -222,7 +222,8 @@ def test_a_run_leaves_every_promised_file(run: Run) -> None:
     }[run.method]  # fmt: skip
     assert {path.name for path in run.path.iterdir()} == {
         "run.toml", "run.lock", "environment.json", "ledger.jsonl", "archive.sqlite", "weights",
-        "results", "result.json", "compressed", "network.json", *WRITTEN[run.method], *own,
+        "results", "result.json", "compressed", "network.json", "timings.json",
+        *WRITTEN[run.method], *own,
     }  # fmt: skip
     names = {path.name for path in (run.path / "compressed").iterdir()}
     assert names == {"architecture.json", "model.py", "weights.safetensors", "README.md"}

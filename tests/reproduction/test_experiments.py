@@ -24,12 +24,12 @@ from archpress.errors import (
     SettingsError,
     TrainingError,
 )
+from archpress.reporting.page.space_map import principal
 from archpress.reproduction import NAMES, find_experiment, table1
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.drawing import drawn
 from archpress.reproduction.drift import HOLDS, STEPS, with_fine_tuning
 from archpress.reproduction.extreme import vgg
-from archpress.reproduction.figure2 import principal
 from archpress.reproduction.figure4 import filters
 from archpress.reproduction.motifs import MOTIFS, shares_of
 from archpress.reproduction.paper_run import PaperRun

@@ -1,0 +1,148 @@
+"""What a run folder holds, read once; what is not there yet is None or empty."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from archpress.architectures.architecture import Architecture
+from archpress.compression.guided.knowledge import BEGUN
+from archpress.compression.run_folder import read_settings, seconds_by_stage
+from archpress.compression.runs import FAILURE, TIMINGS
+from archpress.compression.settings import RunSettings
+from archpress.errors import ArchiveError, RunFolderError
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.record import Evaluation, Label
+from archpress.files import read_json_lines
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, to be shown.
+
+    Attributes:
+        folder: Where it lies.
+        settings: Its settings.
+        result: ``result.json``; None where the run is not finished.
+        failure: Why it ended; empty where it did not fail.
+        environment: Versions, processor, precision.
+        network: What was found about the input network.
+        proposals: Networks labelled by a search, with their labels.
+        descent: What the descents came upon.
+        fit: Losses of the joint fit.
+        regressors: How well regressors told labels that they had not seen, by round.
+        seconds: By stage.
+        timings: Milliseconds of input network and result, and of their layers.
+        runs: All trainings in the archive.
+    """
+
+    folder: Path
+    settings: RunSettings
+    result: dict[str, Any] | None
+    failure: str
+    environment: dict[str, Any]
+    network: dict[str, Any]
+    proposals: list[dict[str, Any]]
+    descent: list[dict[str, Any]]
+    fit: list[dict[str, Any]]
+    regressors: list[dict[str, Any]]
+    seconds: dict[str, float]
+    timings: dict[str, Any]
+    runs: list[Evaluation] = field(repr=False)
+
+    @classmethod
+    def of(cls, folder: Path) -> "RunView":
+        """Read a run folder.
+
+        Raises:
+            RunFolderError: It is none, or a file is damaged.
+        """
+        settings = read_settings(folder)
+        lines = {
+            name: read_json_lines(folder / f"{name}.jsonl")
+            for name in ("candidates", "descent", "fit", "regressors")
+        }
+        return cls(
+            folder,
+            settings,
+            _record(folder / "result.json"),
+            (_record(folder / FAILURE) or {}).get("reason", ""),
+            _record(folder / "environment.json") or {},
+            _record(folder / "network.json") or {},
+            lines["candidates"],
+            lines["descent"],
+            lines["fit"],
+            lines["regressors"],
+            seconds_by_stage(folder),
+            _record(folder / TIMINGS) or {},
+            _runs(folder / "archive.sqlite"),
+        )
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``failed``, ``stopped or running``, or ``empty``."""
+        if self.result is not None:
+            return "finished"
+        if self.failure:
+            return "failed"
+        started = bool(self.runs or self.seconds or (self.folder / BEGUN).exists())
+        return "stopped or running" if started else "empty"
+
+    @cached_property
+    def input_network(self) -> Architecture | None:
+        """The input network; None where the run has not come to it."""
+        if self.result is not None:
+            return self.architecture(self.result["base"])
+        return self.architecture(self.network) if "architecture" in self.network else None
+
+    @cached_property
+    def compressed(self) -> Architecture | None:
+        """The network that is the result."""
+        return None if self.result is None else self.architecture(self.result["compressed"])
+
+    def architecture(self, record: dict[str, Any]) -> Architecture:
+        """Return the network of a result's record."""
+        return Architecture.from_json(record["architecture"])
+
+    @cached_property
+    def labels(self) -> list[Label]:
+        """The labels by the recipe that most runs have, of networks that learned anything."""
+        groups: dict[str, dict[str, list[Evaluation]]] = {}
+        for run in self.runs:
+            of_recipe = groups.setdefault(run.recipe.digest, {})
+            of_recipe.setdefault(run.architecture.digest, []).append(run)
+        most = max(groups.values(), key=len, default={})
+        return [label for runs in most.values() if (label := Label.of(runs)).accuracy is not None]
+
+    @property
+    def budget(self) -> int | None:
+        """The bound of parameters, where there is one and the size of the input is known."""
+        written = str(self.settings.search.target_parameters).strip()
+        if self.input_network is None or written in ("0", "0%"):
+            return None
+        if not written.endswith("%"):
+            return int(float(written))
+        return int(float(written[:-1]) / 100 * self.input_network.cost.parameters)
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} is damaged: {error}") from error
+    if not isinstance(record, dict):
+        raise RunFolderError(f"{path} is damaged: expected a JSON object")
+    return record
+
+
+def _runs(path: Path) -> list[Evaluation]:
+    if not path.exists():
+        return []
+    try:
+        with Archive.open_readonly(path) as archive:
+            return list(archive)
+    except ArchiveError:
+        return []  # a page without labels says more than none
