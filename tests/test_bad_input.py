@@ -376,6 +376,11 @@ def cut_in_a_table(path: Path) -> None:
     path.write_text(path.read_text().partition("[embed")[0] + "[embed")
 
 
+def tear(path: Path) -> None:
+    """Cut the last line short, wherever lines end."""
+    path.write_bytes(path.read_bytes()[:-15])
+
+
 def halve(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -420,7 +425,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("proposals.jsonl", write("\x00"), AGAIN),
     ("proposals.jsonl", append('{"round": 1, "network": {}}\n'), AGAIN),
     ("regressors.jsonl", halve, "regressors.jsonl is damaged: "),
-    ("descent.jsonl", halve, "descent.jsonl is damaged: "),
+    ("descent.jsonl", tear, "descent.jsonl is damaged: "),
     ("descent.jsonl", append("7\n"), "descent.jsonl is damaged: "),
     ("known.json", write(""), "known.json is damaged: "),
     ("known.json", write('{"a": 1}'), "known.json is damaged: "),

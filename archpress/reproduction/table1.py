@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from archpress.reporting.intervals import difference
 from archpress.reporting.tables import percent
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.published import TABLE_1
-from archpress.reproduction.rows import difference, hours, markdown, own_seconds
+from archpress.reproduction.rows import hours, markdown, own_seconds
 from archpress.reproduction.scales import Method
 
 HEAD = (

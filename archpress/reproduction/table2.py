@@ -6,10 +6,11 @@ Below the line what the paper left out: what an engineer would have done instead
 from typing import Any
 
 from archpress.optional import require
+from archpress.reporting.intervals import difference
 from archpress.reporting.tables import percent
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.published import TABLE_2
-from archpress.reproduction.rows import difference, hours, markdown
+from archpress.reproduction.rows import hours, markdown
 
 PUBLISHED = ("fitnets", "pruning", "reinforcement")
 LEFT_OUT = (

@@ -63,6 +63,11 @@ JOINT = {
     "search.steps": 6, "search.starts": 3,
     "search.candidates": 3, "search.rounds": 2, "search.fine_tune_iterations": 5,
 }  # fmt: skip
+LABELLING = (
+    "random_search", "local_search", "surrogate_local_search", "evolution", "surrogate_evolution",
+    "reinforcement",
+)  # fmt: skip
+"""The rivals that label networks."""
 PAPER = {
     **TINY,
     **{name: value for name, value in JOINT.items() if name != "search.method"},
@@ -844,11 +849,14 @@ def test_rivals_keep_to_the_budget_and_stand_beside_the_result(
         assert len(rival["test_accuracy"]) == 2
     assert rivals["width_scaling"]["labels"] == rivals["width_scaling"]["label_epochs"] == 0
     most = {"guided": LABELS, "joint": 10 + 2 * 3}[copied.method]
-    for name in (name for name in NAMES if not name.endswith("_scaling")):
-        assert most - 2 <= rivals[name]["labels"] <= most, "as many as ours may label"
+    for name in NAMES:
+        few = {"reinforcement": 1}.get(name, most - 2)  # a small network has few students
+        least, top = (few, most) if name in LABELLING else (0, 0)
+        assert least <= rivals[name]["labels"] <= top, "as many as ours may label, or none"
     assert {*NAMES} <= set(copied.json("result.json")["seconds"])
-    trained = [job.architecture for jobs in here for job in jobs]
-    assert all(network.cost.parameters <= BUDGET for network in trained)
+    # Pruning is on its way there, and of N2N's students only those of the end have to be.
+    plain = [j for jobs in here for j in jobs if not (j.recipe.start or j.recipe.distillation)]
+    assert all(job.architecture.cost.parameters <= BUDGET for job in plain)
     here.clear()
     rival_in(copied.path, "random_search", find_baseline("random_search"))
     assert [job for jobs in here for job in jobs] == [], "a rival too is never trained twice"

@@ -17,7 +17,7 @@ from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import script_json
 from archpress.reporting.page.sections import SECTIONS
 from archpress.reporting.page.view import RunView
-from archpress.reporting.page.warnings import warnings_of, within_noise
+from archpress.reporting.page.warnings import warnings_of
 from tests.compression.tasks import network_of
 from tests.tiny_runs import FinishedRun, archpress, finish_joint_run
 
@@ -239,22 +239,6 @@ def test_warnings_are_given_where_they_are_due(finished_run: FinishedRun) -> Non
     quick = {**slow, "compressed": {"median": 0.5}}
     fine = warned(finished_run, test_accuracy=[0.30, 0.31], rivals=worse, timings=quick)
     assert "more accurate" not in fine and "faster" not in fine and "One seed" not in fine
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "expected"),
-    [
-        ([0.9], [0.1, 0.2], True),
-        ([0.9, 0.9], [0.9, 0.9], True),
-        ([0.9, 0.9], [0.8, 0.8], False),
-        ([0.90, 0.92], [0.91, 0.93], True),
-        ([0.900, 0.901, 0.902], [0.800, 0.801, 0.802], False),
-    ],
-)
-def test_noise_is_an_interval_that_holds_nothing(
-    ours: list[float], theirs: list[float], expected: bool
-) -> None:
-    assert within_noise(ours, theirs) is expected
 
 
 # ------------------------------------------------------------------ parts

@@ -34,7 +34,7 @@ from archpress.reproduction.figure4 import filters
 from archpress.reproduction.motifs import MOTIFS, shares_of
 from archpress.reproduction.paper_run import PaperRun
 from archpress.reproduction.published import TABLE_1, TABLE_2
-from archpress.reproduction.rows import difference, hours
+from archpress.reproduction.rows import hours
 from archpress.reproduction.scales import SCALES, flags_of
 from archpress.reproduction.table2 import LEFT_OUT, PUBLISHED
 from tests.reproduction.toy import SHARDS, bench, quick, write_data
@@ -192,21 +192,6 @@ def test_a_folder_of_other_data_or_settings_is_refused(
         there = replace(made, **changes)  # type: ignore[arg-type]
     with pytest.raises(RunFolderError, match="holds another run"):
         there.run("archpress")
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "expected"),
-    [
-        ([0.9], [0.8, 0.7], "+15.00"),
-        ([0.9, 0.9], [0.8, 0.8], "+10.00 ± 0.00"),
-        ([0.90, 0.92], [0.91, 0.93], "-1.00 ± 6.08"),
-    ],
-)
-def test_differences_are_in_points_with_half_an_interval(
-    ours: list[float], theirs: list[float], expected: str
-) -> None:
-    """The last by hand: two samples of deviation sqrt(2), two degrees of freedom, t = 4.303."""
-    assert difference(ours, theirs) == expected
 
 
 # ------------------------------------------------------------------ figures

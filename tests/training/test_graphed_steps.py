@@ -301,7 +301,7 @@ def test_a_step_mixes_no_devices_and_asks_its_device_nothing(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none there
     with torch.device("meta"):
         part, model = part_elsewhere(AUGMENTED), build(RANDOM)
-    loss_of = _loss_of(part, Accelerated(model, "float32", None), None)
+    loss_of = _loss_of(part, Accelerated(model, "float32", None), None, None, None)
     steps = GraphedSteps(Learning(model, loss_of, Elsewhere(), AUGMENTED, 7))
     monkeypatch.setattr(steps._optimizer, "step", lambda: None)  # has no fused form there
     steps._step(torch.zeros(16, dtype=torch.int64, device="meta"))

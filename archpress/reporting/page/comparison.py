@@ -1,9 +1,9 @@
 """The result beside its rivals: the same network, budget, final training and seeds."""
 
+from archpress.reporting.intervals import difference, within_noise
 from archpress.reporting.page.markup import missing, paragraph, table
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.view import RunView
-from archpress.reporting.page.warnings import within_noise
 from archpress.reporting.tables import percent
 
 HEAD = (
@@ -21,7 +21,7 @@ def build(view: RunView, networks: Networks) -> str:
     rows |= {name.replace("_", " "): row for name, row in sorted(view.result["rivals"].items())}
     lines = []
     for name, row in rows.items():
-        points = 100 * (_mean(ours["test_accuracy"]) - _mean(row["test_accuracy"]))
+        points = difference(ours["test_accuracy"], row["test_accuracy"])
         noise = (
             " (within noise)" if within_noise(ours["test_accuracy"], row["test_accuracy"]) else ""
         )
@@ -29,7 +29,7 @@ def build(view: RunView, networks: Networks) -> str:
             [
                 name, f"{row['parameters']:,}", f"{row['macs']:,}",
                 f"{base['parameters'] / row['parameters']:.2f}x", percent(row["test_accuracy"]),
-                "" if row is ours else f"{points:+.2f}{noise}",
+                "" if row is ours else f"{points}{noise}",
                 f"{row['labels']:,}" if "labels" in row else "",
                 f"{row['label_epochs']:,}" if "label_epochs" in row else "",
                 "input network" if "teacher" in row else "labels",
@@ -39,7 +39,3 @@ def build(view: RunView, networks: Networks) -> str:
         f"No rival has run. archpress baseline random_search {view.folder.name} sets one beside it."
     )  # fmt: skip
     return table(HEAD, lines) + note
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

@@ -1,12 +1,10 @@
 """What a reader should know before believing the figures, in plain words."""
 
 from collections.abc import Iterator
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from scipy.stats import t as student
-
+from archpress.reporting.intervals import within_noise
 from archpress.reporting.page.view import RunView
 
 FASTER = 0.95
@@ -73,17 +71,3 @@ def _of_labels(view: RunView) -> Iterator[str]:
     failed = sum(run.status not in ("ok", "diverged", "at_chance") for run in view.runs)
     if failed:
         yield f"{failed} of {len(view.runs)} trainings failed; the ledger says of what."
-
-
-def within_noise(ours: list[float], theirs: list[float]) -> bool:
-    """Return whether a 95 % interval of the difference of means holds 0; unknown counts as yes."""
-    if min(len(ours), len(theirs)) < 2:
-        return True
-    parts = [stdev(each) ** 2 / len(each) for each in (ours, theirs)]
-    spread = sum(parts)
-    if spread == 0:
-        return fmean(ours) == fmean(theirs)
-    pairs = zip(parts, (ours, theirs), strict=True)
-    freedom = spread**2 / sum(part**2 / (len(each) - 1) for part, each in pairs)
-    half = float(student.ppf(0.975, freedom)) * sqrt(spread)
-    return abs(fmean(ours) - fmean(theirs)) <= half
