@@ -288,7 +288,7 @@ class Elsewhere:
 
 def part_elsewhere(by: TrainingRecipe) -> Part:
     part = Part.__new__(Part)
-    part._recipe, part._scaling = by, (torch.zeros(1), torch.ones(1))
+    part._recipe, part.scaling = by, (torch.zeros(1), torch.ones(1))
     part._images = torch.empty(112, 8, 8, 1, dtype=torch.uint8)
     part.labels = torch.empty(112, dtype=torch.int64)
     return part
