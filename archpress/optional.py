@@ -8,7 +8,7 @@ from archpress.errors import MissingExtraError
 
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",), "bench": ("torch_pruning",),
-    "figures": ("matplotlib",), "report": ("plotly",)
+    "figures": ("matplotlib",), "tensorboard": ("tensorboard",), "vision": ("PIL",),
 }  # fmt: skip
 """The modules of each extra."""
 

@@ -167,7 +167,7 @@ def archpress_process(*arguments: object, **options: Any) -> subprocess.Popen[st
     threads = str(torch.get_num_threads())  # sums differ with their number
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "NO_COLOR": "1", "COLUMNS": "160"}
     return subprocess.Popen(
-        [sys.executable, "-m", "archpress.cli", *map(str, arguments)],
+        [sys.executable, "-m", "archpress", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
         env={**environment, "PYTHONPATH": str(ROOT)}, **options,
     )  # fmt: skip

@@ -115,6 +115,10 @@ class Architecture:
     ) -> "Architecture":
         """Return the architecture of ``T`` vectors of five or six integers; inverse of `rows`.
 
+        Args:
+            rows: A vector per layer (paper, section 3.1), the skip sixth or left out.
+            input_shape: ``(C, H, W)``.
+
         Raises:
             InvalidArchitectureError: The vectors describe no valid network.
         """
@@ -158,7 +162,7 @@ class Architecture:
 
     @classmethod
     def load(cls, path: Path) -> "Architecture":
-        """Read an ``architecture.json``.
+        """Return the architecture in an ``architecture.json`` at ``path``.
 
         Raises:
             InvalidArchitectureError: The file is unreadable or not an architecture.

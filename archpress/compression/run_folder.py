@@ -100,6 +100,18 @@ class RunFolder:
                 file.write(json.dumps(line) + "\n")
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process is working in a run folder right now."""
+    try:
+        with (path / "run.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def seconds_by_stage(folder: Path) -> dict[str, float]:
     """Return the wall seconds of each stage, resumed parts added up."""
     seconds: dict[str, float] = {}

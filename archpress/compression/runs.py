@@ -18,6 +18,7 @@ from archpress.compression.guided.knowledge import check_kept
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import compress
 from archpress.compression.preparation import load_data, prepare
+from archpress.compression.progress_file import KeptProgress
 from archpress.compression.result import CompressionResult
 from archpress.compression.run_folder import (
     RunFolder,
@@ -246,7 +247,7 @@ def opened(
             Archive(path / "archive.sqlite") as archive,
             executor_of(settings, task.data, precision) as executor,
         ):
-            yield folder, Resources(archive, executor, path, progress)
+            yield folder, Resources(archive, executor, path, KeptProgress(path, progress))
     finally:
         folder.close()
 

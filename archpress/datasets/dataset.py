@@ -85,7 +85,7 @@ def load(
     validation_fraction: float = 0.1,
     seed: int = 0,
 ) -> DataSet:
-    """Load a data set, check its content and split it.
+    """Return a data set, its content checked, in three parts.
 
     Args:
         source: A name out of `names`, or the path of an ``.npz`` file (``x_train``, ``y_train``

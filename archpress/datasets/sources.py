@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,22 @@ EXPECTED_FILES = {
     "cifar100": "cifar-100-python, cifar-100-python.tar.gz or cifar100.npz",
     "svhn": "train_32x32.mat and test_32x32.mat",
 }
+
+
+CONTENTS = {
+    "digits": "1,797 images, 1 x 8 x 8, 10 classes",
+    "fashion-mnist": "70,000 images, 1 x 28 x 28, 10 classes",
+    "cifar10": "60,000 images, 3 x 32 x 32, 10 classes",
+    "cifar100": "60,000 images, 3 x 32 x 32, 100 classes",
+    "svhn": "99,289 images, 3 x 32 x 32, 10 classes",
+}
+_MARKS = {
+    "fashion-mnist": ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"),
+    "cifar10": ("data_batch_1", "cifar-10-batches-py", "cifar-10-python.tar.gz", "cifar10.npz"),
+    "cifar100": ("train", "cifar-100-python", "cifar-100-python.tar.gz", "cifar100.npz"),
+    "svhn": ("train_32x32.mat",),
+}
+"""What a folder of a built-in data set holds, any of them: enough to find it without reading."""
 
 
 class Source(NamedTuple):
@@ -86,6 +103,21 @@ def searched_folders(name: str, folder: Path | None) -> list[Path]:
     root = os.environ.get("ARCHPRESS_DATA")
     packaged = [Path("/usr/share/datasets/fashion-mnist")] if name == "fashion-mnist" else []
     return [*([Path(root).expanduser() / name] if root else []), *packaged, cache_folder(name)]
+
+
+def where_found(name: str) -> Path | None:
+    """Return the folder where a built-in data set seems to lie; None where there is none.
+
+    Nothing is read, so that damage is not noticed. ``digits`` lies inside scikit-learn.
+    """
+    if name == "digits":
+        module = find_spec("sklearn")
+        return Path(module.origin).parent if module and module.origin else None
+    marks = _MARKS[name]
+    return next(
+        (f for f in searched_folders(name, None) if any((f / mark).exists() for mark in marks)),
+        None,
+    )
 
 
 def _read_built_in(name: str, folder: Path | None) -> RawData:

@@ -71,11 +71,14 @@ class Embedding(nn.Module):
 
     @torch.no_grad()
     def decode(self, y: Tensor) -> Tensor:
-        """Return the rounded tokens int64 ``[B, T, F]`` of embeddings ``[B, D]``."""
+        """Return the rounded tokens int64 ``[B, T, F]`` of embeddings ``y`` ``[B, D]``."""
         return self.codec.decode(self.decoder(y))
 
     def save(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Write ``embedding.safetensors`` and, last, ``embedding.json`` with settings and facts."""
+        """Write ``embedding.safetensors`` and, last, ``embedding.json`` into ``folder``.
+
+        Its record has the settings, and ``facts`` beside them.
+        """
         write_tensors(folder / "embedding.safetensors", self.state_dict())
         record = {
             "format": FORMAT,

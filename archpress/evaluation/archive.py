@@ -56,9 +56,9 @@ class Archive:
 
     @classmethod
     def open_readonly(cls, path: Path) -> "Archive":
-        """Open an archive that must be there, to read only: also where nothing can be written.
+        """Return the archive at ``path``, which must be there, to read only.
 
-        What other processes add is seen as soon as it is there.
+        The place need not be writable. What other processes add is seen as soon as it is there.
 
         Raises:
             ArchiveError: The file is not there, damaged, of another kind or of a newer version.
@@ -122,7 +122,9 @@ class Archive:
             return files.insert(self._database, row)
 
     def merge(self, evaluations: "Iterable[Evaluation] | Archive") -> Merged:
-        """Add evaluations whose keys are new; another archive's are taken over as they stand.
+        """Add evaluations whose keys are new; return how many were, and which differ.
+
+        Another archive's are taken over as they stand.
 
         Killed in between, a part of them is there, and merging again adds the rest.
 
@@ -182,12 +184,12 @@ class Archive:
         return map(self._read, self._rows("ORDER BY e.key"))
 
     def starting_with(self, prefix: str) -> Iterator[Evaluation]:
-        """Iterate over the evaluations whose keys start so: a network's, for its digest."""
+        """Return the evaluations whose keys start with ``prefix``: a network's, for its digest."""
         rows = self._rows("WHERE e.key >= ? AND e.key < ? ORDER BY e.key", prefix, prefix + "\x7f")
         return map(self._read, rows)
 
     def networks(self, prefix: str = "") -> list[str]:
-        """Return the digests of the networks that start so, in order."""
+        """Return the digests of networks that start with ``prefix``, in order."""
         query = "SELECT DISTINCT substr(key, 1, instr(key, '-') - 1) FROM evaluations"
         bounds = (prefix, prefix + "\x7f")
         try:
@@ -197,7 +199,7 @@ class Archive:
             raise ArchiveError(f"{self.path} is damaged: {error}") from error
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Iterate over the records as JSON values in order of key, without building networks."""
+        """Return the records one by one as JSON values in order of key; builds no networks."""
         return map(self._parsed, self._rows("ORDER BY e.key"))
 
     def _readable_rows(self) -> Iterator[Row]:
@@ -241,7 +243,7 @@ class Archive:
             raise ArchiveError(f"{self.path} is damaged: record of {row[0]}: {error}") from error
 
     def export(self, path: Path) -> int:
-        """Write all evaluations as JSON lines in order of key; return how many.
+        """Write all evaluations to ``path`` as JSON lines in order of key; return how many.
 
         Compressed where the name ends in ``.xz`` or ``.gz``; equal archives give equal bytes.
         """

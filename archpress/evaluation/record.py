@@ -91,7 +91,7 @@ class Evaluation:
 
     @classmethod
     def of(cls, job: Job, status: Status, **values: Any) -> "Evaluation":
-        """Return the record of ``job`` with this status."""
+        """Return the record of ``job`` with this ``status``; ``values`` are the other fields."""
         return cls(
             job.key, job.architecture, job.recipe, job.seed, job.data_digest, status, **values
         )

@@ -17,7 +17,8 @@ from archpress.datasets.dataset import DataSet
 from archpress.embedding.model import Embedding
 from archpress.errors import BudgetError, SettingsError, TrainingError
 from archpress.files import write_json, write_text
-from archpress.reproduction.scales import SCALED_DOWN, Method, Scale, flags_of
+from archpress.reporting.page import write_report
+from archpress.reproduction.scales import METHODS, SCALED_DOWN, Method, Scale, flags_of
 
 FAILURES = (BudgetError, TrainingError)
 """What a method may come to that is a row of a table: nothing within the budget, or untrainable."""
@@ -142,6 +143,11 @@ class Bench:
         """
         self.run("paper")
         return Embedding.load(self.folder / "paper")[0]
+
+    def write_reports(self) -> list[Path]:
+        """Write ``report.html`` of each run that there is; return the paths."""
+        runs = (self.folder / method for method in METHODS)
+        return [write_report(path) for path in runs if (path / "run.toml").exists()]
 
     def write(self, name: str, outcome: Outcome) -> list[Path]:
         """Write ``NAME.json``, ``NAME.md`` and figures; return the paths."""

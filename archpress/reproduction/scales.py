@@ -6,6 +6,7 @@ from archpress.errors import SettingsError, nearest
 from archpress.reproduction.published import TABLE_1
 
 Method = Literal["paper", "archpress"]
+METHODS: tuple[Method, ...] = ("paper", "archpress")
 Scale = Literal["paper", "gpu", "cpu"]
 SCALES: tuple[Scale, ...] = ("paper", "gpu", "cpu")
 

@@ -56,7 +56,7 @@ class Driver:
             "--workers", workers,
         ]  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "archpress.cli", *map(str, arguments)],
+            [sys.executable, "-m", "archpress", *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"},
         )  # fmt: skip

@@ -107,7 +107,7 @@ class Disturbed:
 def start(arguments: list[object], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "archpress.cli", *map(str, arguments)],
+            [sys.executable, "-m", "archpress", *map(str, arguments)],
             stdout=subprocess.DEVNULL, stderr=file, cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip

@@ -12,12 +12,11 @@ from archpress.errors import RunFolderError
 from archpress.evaluation.record import Label
 from archpress.files import write_json, write_text
 from archpress.reporting.page import report_page, write_report
-from archpress.reporting.page.front import front_of
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import script_json
 from archpress.reporting.page.sections import SECTIONS
-from archpress.reporting.page.view import RunView
 from archpress.reporting.page.warnings import warnings_of
+from archpress.reporting.run_view import RunView, front_of
 from tests.compression.tasks import network_of
 from tests.tiny_runs import FinishedRun, archpress, finish_joint_run
 
@@ -154,7 +153,7 @@ def test_what_a_user_wrote_is_no_markup(copied: Path) -> None:
 
 def test_an_unfinished_run_is_a_page_that_says_so(copied: Path) -> None:
     page = Page(report_page(unfinished(copied)))
-    assert "The run is not finished" in page.sections["answer"]
+    assert "The run was stopped" in page.sections["answer"]
     assert "front-plot" in page.figures
     assert "There is no result to compare yet." in page.sections["comparison"]
     done = archpress("report", copied)

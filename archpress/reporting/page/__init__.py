@@ -4,7 +4,7 @@ from pathlib import Path
 
 from archpress.files import write_text
 from archpress.reporting.page.document import document
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 REPORT = "report.html"
 

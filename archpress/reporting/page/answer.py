@@ -6,13 +6,14 @@ from archpress.architectures.diagrams import before_after, diagram
 from archpress.architectures.file_size import weights_file_bytes
 from archpress.reporting.page.markup import missing, paragraph, table
 from archpress.reporting.page.networks import Networks
-from archpress.reporting.page.view import RunView
 from archpress.reporting.page.warnings import warnings_of
+from archpress.reporting.run_view import RunView
 from archpress.reporting.tables import percent
 
 STATES = {
     "failed": "The run ended without a result.",
-    "stopped or running": "The run is not finished: this is what it has come to so far.",
+    "running": "The run is going on: this is what it has come to so far.",
+    "stopped": "The run was stopped: this is what it had come to. Continue it with --resume.",
     "empty": "The run has not begun: nothing is labelled yet.",
 }
 

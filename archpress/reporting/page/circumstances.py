@@ -5,7 +5,7 @@ from typing import Any
 
 from archpress.reporting.page.markup import details, paragraph, table
 from archpress.reporting.page.networks import Networks
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 
 def build(view: RunView, networks: Networks) -> str:

@@ -3,7 +3,7 @@
 from archpress.reporting.intervals import difference, within_noise
 from archpress.reporting.page.markup import missing, paragraph, table
 from archpress.reporting.page.networks import Networks
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 from archpress.reporting.tables import percent
 
 HEAD = (

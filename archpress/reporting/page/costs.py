@@ -7,7 +7,7 @@ from archpress.architectures.summary import rows_of
 from archpress.reporting.page.markup import missing
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import BLUE, GREEN, ORANGE, Plot
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 
 def build(view: RunView, networks: Networks) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from archpress.reporting.page.markup import missing, paragraph
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import BLUE, GREY, ORANGE, RED, Plot, axis
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 
 def build(view: RunView, networks: Networks) -> str:

@@ -5,20 +5,17 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
+from plotly.offline import get_plotlyjs
+
 from archpress import __version__
-from archpress.optional import require
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import script_json
 from archpress.reporting.page.sections import SECTIONS
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 
 def document(view: RunView) -> str:
-    """Return the whole page; it asks no network for anything.
-
-    Raises:
-        MissingExtraError: plotly is not installed.
-    """
+    """Return the whole page; it asks no network for anything."""
     networks = Networks()
     built = [(section, section.build(view, networks)) for section in SECTIONS]
     files = resources.files("archpress.reporting.page")
@@ -34,7 +31,7 @@ def document(view: RunView) -> str:
         state=escape(view.state),
         version=escape(__version__),
         style=files.joinpath("page.css").read_text(),
-        plotly=require("plotly.offline", "report").get_plotlyjs().replace("</script", "<\\/script"),
+        plotly=get_plotlyjs().replace("</script", "<\\/script"),
         script=files.joinpath("page.js").read_text(),
         links=links,
         body=body,

@@ -7,7 +7,7 @@ from archpress.evaluation.record import Label
 from archpress.reporting.page.markup import missing
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Plot, axis
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 SOURCES = {
     "gradient": ("descent", BLUE), "mutation": ("small changes", GREEN),
@@ -19,7 +19,7 @@ def build(view: RunView, networks: Networks) -> str:
     """Return the figure; a click on a network opens it."""
     if not view.labels:
         return missing("Nothing is labelled yet.")
-    best = front_of(view.labels)
+    best = view.front
     proposed = {row["architecture"]: row for row in view.proposals}
     groups: dict[str, list[Label]] = {}
     for label in view.labels:
@@ -48,15 +48,6 @@ def build(view: RunView, networks: Networks) -> str:
         "network to see it."
     )
     return Plot("front-plot", traces, layout, caption).html()
-
-
-def front_of(labels: Sequence[Label]) -> list[Label]:
-    """Return the labels that no smaller network equals, smallest first."""
-    found: list[Label] = []
-    for label in sorted(labels, key=lambda each: (each.parameters, -(each.accuracy or 0.0))):
-        if not found or (label.accuracy or 0.0) > (found[-1].accuracy or 0.0):
-            found.append(label)
-    return found
 
 
 def _dots(name: str, colour: str, labels: Sequence[Label]) -> dict[str, Any]:

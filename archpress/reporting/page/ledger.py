@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from archpress.evaluation.record import Evaluation
 from archpress.reporting.page.markup import details, missing, table
 from archpress.reporting.page.networks import Networks
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 SHOWN = 50
 """Failures that are listed."""

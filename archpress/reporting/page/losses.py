@@ -3,7 +3,7 @@
 from archpress.reporting.page.markup import missing, paragraph
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import BLUE, GREEN, GREY, ORANGE, Plot, axis
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 LOSSES = {
     "L": ("joint loss", GREY), "L_d": ("decoder", BLUE), "L_a": ("accuracy", ORANGE),

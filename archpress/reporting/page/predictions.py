@@ -11,7 +11,7 @@ from archpress.prediction.noise import reliability
 from archpress.reporting.page.markup import missing, paragraph
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import BLUE, GREY, ORANGE, Plot, axis
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 
 def build(view: RunView, networks: Networks) -> str:

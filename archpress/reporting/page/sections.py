@@ -16,7 +16,7 @@ from archpress.reporting.page import (
     space_map,
 )
 from archpress.reporting.page.networks import Networks
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 
 class Section(NamedTuple):

@@ -16,7 +16,7 @@ from archpress.errors import EmbeddingError
 from archpress.reporting.page.markup import missing
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import RED, Plot
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 from archpress.training.machine import one_thread
 
 FEWEST, MOST = 4, 1_500

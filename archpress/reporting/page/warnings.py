@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from archpress.reporting.intervals import within_noise
-from archpress.reporting.page.view import RunView
+from archpress.reporting.run_view import RunView
 
 FASTER = 0.95
 """Milliseconds that count as fewer, as a share of the input network's."""

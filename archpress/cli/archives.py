@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -196,6 +195,8 @@ def _print_table(
         lines = [columns, *rows]
         sys.stdout.write("".join("\t".join(line) + "\n" for line in lines))
         return
+    from rich.table import Table
+
     table = Table(title=Text(title))
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index in texts else "right")

@@ -159,6 +159,7 @@ def test_a_finished_run_called_again_changes_no_result(
         "result.json",
         "archive.sqlite",
         "report.html",  # has the seconds of the ledger
+        "progress.json",
     }
     ours, theirs = (read(f / "result.json") for f in (folder, finished_run.folder))
     assert {**ours, "seconds": None} == {**theirs, "seconds": None}
@@ -358,7 +359,7 @@ def commands() -> dict[str, Any]:
 
 def test_there_is_a_command_for_every_stage() -> None:
     stages = ["compress", "baseline", "report", "inspect", "profile", "sample", "evaluate", "fit"]
-    stages += ["reproduce"]
+    stages += ["reproduce", "watch", "doctor", "data ls"]
     archives = ("ls", "show", "card", "merge", "export", "import", "verify")
     assert set(commands()) == {*stages, *(f"archive {name}" for name in archives)}
 
@@ -369,7 +370,7 @@ def test_the_help_of_a_command_explains_every_argument(name: str) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     said = plain(done.stdout)
     command = commands()[name]
-    assert command.params
+    assert command.params or name in ("doctor", "data ls")
     for parameter in command.params:
         shown = parameter.opts[0] if parameter.opts[0].startswith("--") else parameter.name
         assert shown in said
@@ -377,20 +378,25 @@ def test_the_help_of_a_command_explains_every_argument(name: str) -> None:
         assert parameter.help.split(".")[0].split(";")[0] in said
 
 
-def test_alone_it_prints_the_commands_and_where_to_start() -> None:
-    alone, helped = archpress(), archpress("--help")
-    assert plain(alone.output) == plain(helped.output)
+def test_the_help_has_every_command() -> None:
+    helped = archpress("--help")
     assert helped.exit_code == 0
     said = plain(helped.stdout)
-    assert "Start here: archpress compress digits-cnn --data digits --profile demo" in said
     for name in commands():
         assert re.search(rf" {name.split()[0]} [A-Z]", said)
 
 
-def test_where_to_start_is_a_call_that_the_command_takes() -> None:
-    said = plain(archpress("--help").stdout)
-    start = said.split("Start here: archpress ")[1].split()
-    assert archpress(*start, "--help").exit_code == 0
+def test_alone_it_says_where_to_start_by_calls_that_the_commands_take() -> None:
+    alone = archpress()
+    assert (alone.exit_code, alone.stderr) == (0, "")
+    calls = [
+        line.partition("#")[0].split()[1:]
+        for line in alone.stdout.splitlines()
+        if line.startswith("  archpress")
+    ]
+    assert len(calls) >= 6
+    for call in calls:
+        assert archpress(*call, "--help").exit_code == 0, call
 
 
 def test_the_version_is_the_packages() -> None:
@@ -399,15 +405,16 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_the_help_is_there_at_once() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "archpress.cli", "--help"]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"archpress --help: {seconds:.2f} s of computing, {wall:.2f} s on the clock")
-    assert seconds < 3  # not the clock, which a busy machine holds up
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "archpress", "--help"]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    print(f"archpress --help: {min(seconds):.2f} to {max(seconds):.2f} s of computing")
+    # Not the clock, which a busy machine holds up; twice what it takes beside one other process.
+    assert min(seconds) < 0.6
 
 
 # ------------------------------------------------------------------ Ctrl-C

@@ -1,5 +1,7 @@
 """Options that several commands share, and how what is typed is read."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,17 +9,43 @@ import typer
 
 from archpress.errors import SettingsError
 
+REFERENCES = ("conv7", "conv10", "conv10-eighth", "digits-cnn")
+DATA_SETS = ("digits", "fashion-mnist", "cifar10", "cifar100", "svhn")
+PROFILES = ("cpu", "demo", "paper")
+
+
+def offered(*names: str) -> Callable[[str], list[str]]:
+    """Return what a shell offers for an argument that begins so: names, else files."""
+
+    def offer(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)] or _paths(incomplete)
+
+    return offer
+
+
+def _paths(begun: str) -> list[str]:
+    folder, name = os.path.split(begun)
+    try:
+        found = sorted(os.listdir(folder or "."))
+    except OSError:
+        return []
+    whole = [os.path.join(folder, each) for each in found if each.startswith(name)]
+    return [f"{path}/" if os.path.isdir(path) else path for path in whole]
+
+
 Network = Annotated[
     str,
     typer.Argument(
+        autocompletion=offered(*REFERENCES),
         help="A reference (conv7, conv10, conv10-eighth, digits-cnn), FILE.py:FACTORY, "
-        "PACKAGE.MODULE:FACTORY, an architecture.json or a FILE.onnx."
+        "PACKAGE.MODULE:FACTORY, an architecture.json or a FILE.onnx.",
     ),
 ]
 Data = Annotated[
     str,
     typer.Option(
-        help="digits, fashion-mnist, cifar10, cifar100, svhn, or the path of an .npz or a folder."
+        autocompletion=offered(*DATA_SETS),
+        help="digits, fashion-mnist, cifar10, cifar100, svhn, or the path of an .npz or a folder.",
     ),
 ]
 DataFolder = Annotated[

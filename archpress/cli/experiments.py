@@ -6,19 +6,29 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from archpress.cli_options import Data, DataFolder, Workers
+from archpress.cli.options import Data, DataFolder, Workers, offered
 
+EXPERIMENTS = (
+    "table1", "table2", "figure2", "figure3", "figure4", "extreme", "drift", "motifs"
+)  # fmt: skip
 out = Console()
 
 
 def reproduce(
     name: Annotated[
         str,
-        typer.Argument(help="table1, table2, figure2, figure3, figure4, extreme, drift or motifs."),
+        typer.Argument(
+            autocompletion=offered(*EXPERIMENTS),
+            help="table1, table2, figure2, figure3, figure4, extreme, drift or motifs.",
+        ),
     ],
     data: Data = "fashion-mnist",
     profile: Annotated[
-        str, typer.Option(help="paper: its every number; gpu: hours on one; cpu: on two cores.")
+        str,
+        typer.Option(
+            autocompletion=offered("cpu", "gpu", "paper"),
+            help="paper: its every number; gpu: hours on one; cpu: on two cores.",
+        ),
     ] = "cpu",
     folder: Annotated[
         Path | None,
@@ -47,6 +57,7 @@ def reproduce(
         )  # fmt: skip
         bench.settings("paper")
         outcome = run(bench)
-    written = bench.write(name, outcome)
+        reports = bench.write_reports()
+    written = [*bench.write(name, outcome), *reports]
     out.print(outcome.markdown, soft_wrap=True, highlight=False, markup=False)
     out.print("written: " + ", ".join(map(str, written)), soft_wrap=True, highlight=False)

@@ -21,7 +21,7 @@ from archpress.evaluation.record import Evaluation, Job
 from tests.evaluation.tiny import TINY, network, recipe
 from tests.tiny_runs import ROOT, archpress, plain, refused, snapshot
 
-OLD = Path(__file__).parent / "evaluation" / "old_formats" / "archive_v1.sqlite"
+OLD = Path(__file__).parents[1] / "evaluation" / "old_formats" / "archive_v1.sqlite"
 LONG = recipe(name="long", epochs=3)
 
 
@@ -93,7 +93,7 @@ def test_ls_of_an_empty_archive_has_no_row(tmp_path: Path) -> None:
 def test_ls_draws_a_table_on_a_terminal(archive: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "archpress.cli", "archive", "ls", str(archive)],
+        [sys.executable, "-m", "archpress", "archive", "ls", str(archive)],
         stdout=theirs, cwd=ROOT, env={**os.environ, "COLUMNS": "160", "TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from archpress.cli_options import DataFolder, InputShape, Network, shape_of
+from archpress.cli.options import (
+    DATA_SETS,
+    PROFILES,
+    DataFolder,
+    InputShape,
+    Network,
+    offered,
+    shape_of,
+)
 
 if TYPE_CHECKING:
     from archpress.architectures.architecture import Architecture
@@ -19,13 +27,20 @@ def profile(
     network: Network,
     data: Annotated[
         str | None,
-        typer.Option(help="The data set that says shape and classes; also the path of one."),
+        typer.Option(
+            autocompletion=offered(*DATA_SETS),
+            help="The data set that says shape and classes; also the path of one.",
+        ),
     ] = None,
     data_folder: DataFolder = None,
     input_shape: InputShape = None,
     classes: Annotated[int, typer.Option(min=2, help="Outputs of a reference.")] = 10,
     profile: Annotated[
-        str, typer.Option(help="Settings whose search space is looked at: cpu, demo or paper.")
+        str,
+        typer.Option(
+            autocompletion=offered(*PROFILES),
+            help="Settings whose search space is looked at: cpu, demo or paper.",
+        ),
     ] = "cpu",
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file with settings over the profile's.")

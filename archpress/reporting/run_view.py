@@ -1,6 +1,7 @@
 """What a run folder holds, read once; what is not there yet is None or empty."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.guided.knowledge import BEGUN
-from archpress.compression.run_folder import read_settings, seconds_by_stage
+from archpress.compression.progress_file import PROGRESS
+from archpress.compression.run_folder import is_held, read_settings, seconds_by_stage
 from archpress.compression.runs import FAILURE, TIMINGS
 from archpress.compression.settings import RunSettings
 from archpress.errors import ArchiveError, RunFolderError
@@ -33,6 +35,9 @@ class RunView:
         fit: Losses of the joint fit.
         regressors: How well regressors told labels that they had not seen, by round.
         seconds: By stage.
+        progress: Stages of the process that works in the folder, or did last: what is done, what
+            there is in all, and seconds so far.
+        held: Whether a process is working in the folder.
         timings: Milliseconds of input network and result, and of their layers.
         runs: All trainings in the archive.
     """
@@ -48,6 +53,8 @@ class RunView:
     fit: list[dict[str, Any]]
     regressors: list[dict[str, Any]]
     seconds: dict[str, float]
+    progress: dict[str, list[float]]
+    held: bool
     timings: dict[str, Any]
     runs: list[Evaluation] = field(repr=False)
 
@@ -75,19 +82,23 @@ class RunView:
             lines["fit"],
             lines["regressors"],
             seconds_by_stage(folder),
+            _record(folder / PROGRESS) or {},
+            is_held(folder),
             _record(folder / TIMINGS) or {},
             _runs(folder / "archive.sqlite"),
         )
 
     @property
     def state(self) -> str:
-        """``finished``, ``failed``, ``stopped or running``, or ``empty``."""
+        """``finished``, ``running``, ``failed``, ``stopped`` or ``empty``."""
         if self.result is not None:
             return "finished"
+        if self.held:
+            return "running"
         if self.failure:
             return "failed"
         started = bool(self.runs or self.seconds or (self.folder / BEGUN).exists())
-        return "stopped or running" if started else "empty"
+        return "stopped" if started else "empty"
 
     @cached_property
     def input_network(self) -> Architecture | None:
@@ -115,6 +126,11 @@ class RunView:
         most = max(groups.values(), key=len, default={})
         return [label for runs in most.values() if (label := Label.of(runs)).accuracy is not None]
 
+    @cached_property
+    def front(self) -> list[Label]:
+        """The labels that no smaller network equals, smallest first."""
+        return front_of(self.labels)
+
     @property
     def budget(self) -> int | None:
         """The bound of parameters, where there is one and the size of the input is known."""
@@ -124,6 +140,15 @@ class RunView:
         if not written.endswith("%"):
             return int(float(written))
         return int(float(written[:-1]) / 100 * self.input_network.cost.parameters)
+
+
+def front_of(labels: Sequence[Label]) -> list[Label]:
+    """Return the labels that no smaller network equals, smallest first."""
+    found: list[Label] = []
+    for label in sorted(labels, key=lambda each: (each.parameters, -(each.accuracy or 0.0))):
+        if not found or (label.accuracy or 0.0) > (found[-1].accuracy or 0.0):
+            found.append(label)
+    return found
 
 
 def _record(path: Path) -> dict[str, Any] | None:

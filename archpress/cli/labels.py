@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from archpress.cli_options import Data, DataFolder, Workers
+from archpress.cli.options import Data, DataFolder, Workers
 from archpress.errors import SettingsError, UnknownNetworkError, nearest
 
 if TYPE_CHECKING:

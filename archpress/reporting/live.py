@@ -1,0 +1,92 @@
+"""A run while it goes on, drawn for the terminal from its folder alone."""
+
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from archpress.evaluation.record import Evaluation, Label
+from archpress.reporting.run_view import RunView
+
+FRONT_ROWS = 12
+COLOURS = {
+    "running": "green", "finished": "green", "stopped": "yellow", "failed": "red", "empty": "dim"
+}  # fmt: skip
+
+
+def live_view(view: RunView) -> RenderableType:
+    """Return state, stages, the front so far and what was spent."""
+    parts: list[RenderableType] = [_head(view), _stages(view)]
+    if view.front:
+        parts.append(_front(view))
+    return Group(*parts, _spent(view.runs))
+
+
+def _head(view: RunView) -> Text:
+    network = Path(view.network.get("name", view.settings.network)).name
+    head = Text.assemble(
+        (view.state, COLOURS[view.state]), f"  {network} on {Path(view.settings.data.name).name}"
+    )
+    if view.budget is not None:
+        head.append(f", at most {view.budget:,} parameters")
+    if view.failure and view.state == "failed":
+        head.append(f"\n{view.failure}")
+    if view.result is not None:
+        head.append(f"\nfinished: archpress report {view.folder}")
+    return head
+
+
+def _stages(view: RunView) -> Table:
+    table = Table("stage", "", "done", "of", "time", "left", show_edge=False, pad_edge=False)
+    earlier = {name: each for name, each in view.seconds.items() if name not in view.progress}
+    for name, seconds in earlier.items():
+        table.add_row(name.replace("_", " "), "", "", "", clock(seconds), "")
+    for name, (done, total, seconds) in view.progress.items():
+        left = seconds * (total - done) / done if 0 < done < total else None
+        table.add_row(
+            name.replace("_", " "), ProgressBar(total or 1, done, width=24), f"{done:.0f}",
+            f"{total:.0f}", clock(seconds), "" if left is None or not view.held else clock(left),
+        )  # fmt: skip
+    return table
+
+
+def _front(view: RunView) -> Table:
+    table = Table(
+        "network", title="Best labels so far, by size", show_edge=False, pad_edge=False,
+        title_justify="left",
+    )  # fmt: skip
+    for column in ("parameters", "MACs", "accuracy, %"):
+        table.add_column(column, justify="right")
+    shown = view.front[-FRONT_ROWS:]
+    if view.budget is not None:
+        within = [label for label in view.front if label.parameters <= view.budget]
+        shown = within[-FRONT_ROWS:]
+        table.title = "Best labels within the budget so far, by size"
+    for label in shown:
+        table.add_row(*_cells(label))
+    return table
+
+
+def _cells(label: Label) -> tuple[str, ...]:
+    cost = label.architecture.cost
+    accuracy = f"{100 * (label.accuracy or 0.0):.2f}"
+    return label.architecture.digest, f"{cost.parameters:,}", f"{cost.macs:,}", accuracy
+
+
+def _spent(runs: list[Evaluation]) -> Text:
+    failed = sum(run.status != "ok" for run in runs)
+    epochs = sum(run.epochs_trained for run in runs)
+    hours = sum(run.seconds for run in runs) / 3600
+    return Text(
+        f"{len(runs)} trainings, {failed} without an accuracy; {epochs:,} epochs, "
+        f"{hours:.2f} processor hours"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Return hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
