@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --no-compile --disable-pip-versio
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types format clean
+.PHONY: help demo test test-all docs lint types format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ test: .venv/.installed-dev ## Run the fast tests
 
 test-all: .venv/.installed-dev ## Run all tests, the slow ones too
 	$(PYTEST)
+
+docs: .venv/.installed-dev ## Build the documentation, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: .venv/.installed-dev ## Check style and formatting
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archpress.errors import ArchpressError
     from archpress.evaluation.archive import Archive
     from archpress.evaluation.record import Evaluation
+    from archpress.evaluation.shipped import open_archive
     from archpress.evaluation.sweep import evaluate
     from archpress.exporting.folder import export
     from archpress.importing.capturing import capture
@@ -36,6 +37,7 @@ _HOMES = {
     "evaluate": "archpress.evaluation.sweep",
     "export": "archpress.exporting.folder",
     "load_data": "archpress.api",
+    "open_archive": "archpress.evaluation.shipped",
     "neighbourhood": "archpress.architectures.neighbourhood_space",
     "simplify": "archpress.architectures.simplification",
 }
@@ -54,6 +56,7 @@ __all__ = [
     "export",
     "load_data",
     "neighbourhood",
+    "open_archive",
     "simplify",
 ]
 

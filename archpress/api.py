@@ -14,10 +14,14 @@ from archpress.compression.task import Progress, silent
 from archpress.datasets.dataset import DataSet, load
 from archpress.errors import SettingsError
 from archpress.importing.networks import FoundNetwork, of_module
+from archpress.reporting.page import write_report
 
 load_data = load
 
-ALIASES = {"max_accuracy_drop": "constraints.max_accuracy_drop"}
+ALIASES = {
+    "max_accuracy_drop": "constraints.max_accuracy_drop",
+    "target_parameters": "search.target_parameters",
+}
 
 
 def compress(
@@ -30,7 +34,7 @@ def compress(
     progress: Progress = silent,
     **changes: Any,
 ) -> CompressionResult:
-    """Return a much smaller network that is as accurate, trained.
+    """Return a much smaller network that is as accurate, trained; ``report.html`` tells of it.
 
     Args:
         network: A reference name, ``file.py:factory``, ``package.module:factory``, the path of an
@@ -43,8 +47,9 @@ def compress(
         progress: Called with (stage, units done, units in all).
         **changes: Settings by name with two underscores for the dot of the settings file, such as
             ``search__target_parameters="10%"`` or ``guided__rounds=2``, and whole tables, such
-            as ``constraints={"macs": 0.05, "file_bytes": 100_000}``; ``max_accuracy_drop=0.005``
-            asks for the smallest network within half a point of the input network.
+            as ``constraints={"macs": 0.05, "file_bytes": 100_000}``. ``target_parameters="10%"``
+            and ``max_accuracy_drop=0.005``, the smallest network within half a point of the input
+            network, need no table's name.
 
     Raises:
         ArchpressError: One sentence about what to mend.
@@ -58,7 +63,7 @@ def compress(
     flags["data.name"] = f"{given.name} {given.digest}" if given else str(data)
     if not isinstance(network, Architecture | nn.Module):
         settings = load_settings(profile, flags={**flags, "network": str(network)})
-        return compress_in(Path(out), settings, resume, progress, given)
+        return _reported(compress_in(Path(out), settings, resume, progress, given))
     settings = load_settings(profile, flags={**flags, "network": "object"})
     if settings.trained.weights:
         raise SettingsError(
@@ -70,4 +75,9 @@ def compress(
         given = given or load_data_of(settings)
         found = of_module(network, given.input_shape)
     named = settings.model_copy(update={"network": f"object {found.architecture.digest}"})
-    return compress_in(Path(out), named, resume, progress, given, found)
+    return _reported(compress_in(Path(out), named, resume, progress, given, found))
+
+
+def _reported(result: CompressionResult) -> CompressionResult:
+    write_report(result.folder)
+    return result

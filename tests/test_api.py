@@ -97,6 +97,29 @@ def test_the_model_gives_logits(result: CompressionResult, data: DataSet) -> Non
     assert sum(p.numel() for p in model.parameters()) == result.architecture.cost.parameters
 
 
+def test_images_are_predicted_as_they_come(result: CompressionResult, data: DataSet) -> None:
+    logits = result.predict(data.test.images)
+    accuracy = float((logits.argmax(1) == data.test.labels).float().mean())
+    assert accuracy == pytest.approx(max(result.compressed.test_accuracy), abs=1e-6)
+    on_unit_scale = result.predict(data.test.images.float() / 255)
+    assert torch.allclose(on_unit_scale, logits, atol=1e-4)
+    mean, deviation = data.channel_statistics()
+    scaled = (data.test.images / 255 - mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
+    assert torch.allclose(result.model(scaled), logits, atol=1e-4)
+
+
+def test_the_report_is_written(result: CompressionResult) -> None:
+    assert "<html" in (result.folder / "report.html").read_text()[:200]
+
+
+def test_the_target_needs_no_table(data: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(ArchpressError, match="12 parameters"):
+        archpress.compress(
+            digits_cnn((1, 8, 8), 3), data, out=tmp_path / "run", profile="demo",
+            target_parameters=12,
+        )  # fmt: skip
+
+
 def test_the_model_is_the_one_in_the_run_folder(result: CompressionResult) -> None:
     folder = result.folder / "compressed"
     specification = importlib.util.spec_from_file_location("compressed_model", folder / "model.py")

@@ -217,10 +217,10 @@ def _require_fit(
 def _expected(cost: "Estimate") -> str:
     if not cost.runs:
         return "no run to be made"
+    workers = f"{cost.workers} worker{'s' * (cost.workers > 1)}"
     return (
         f"to be made: {cost.runs} runs, {cost.epochs} epochs, {cost.flops:.2g} FLOP; about "
-        f"{_duration(cost.seconds)} on {cost.workers} workers (single runs within a factor of "
-        f"{cost.spread:.1f})"
+        f"{_duration(cost.seconds)} on {workers} (single runs within a factor of {cost.spread:.1f})"
     )
 
 

@@ -29,6 +29,8 @@ def watch(
     from archpress.reporting.run_view import RunView
     from archpress.reporting.scalars import Scalars
 
+    if out.is_terminal and not once:
+        _wait_for(run, every)
     view = RunView.of(run)
     with nullcontext() if tensorboard is None else Scalars(tensorboard) as scalars:
         if scalars:
@@ -43,3 +45,12 @@ def watch(
                 shown.update(live_view(view), refresh=True)
                 if scalars:
                     scalars.write(view)
+
+
+def _wait_for(run: Path, every: float) -> None:
+    """Wait until a run begins: loading PyTorch and the data takes it some seconds."""
+    if (run / "run.toml").exists() or (run.exists() and any(run.iterdir())):
+        return
+    out.print(f"waiting for a run to begin in {run}; Ctrl-C to leave", highlight=False)
+    while not (run / "run.toml").exists():
+        time.sleep(every)

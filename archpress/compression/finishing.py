@@ -35,6 +35,7 @@ class Finished:
         test_accuracy: One per seed, in the same order.
         epochs: Epochs of the final training; 0 where the network came trained.
         weights: State dicts as safetensors, one per seed.
+        scaling: Mean and standard deviation ``[C]`` that the network expects of pixels in [0, 1].
         failed_seeds: Seeds whose training did not end; the accuracies are of the others.
         teacher: Digest of the network that it learned from beside the labels; empty for none.
     """
@@ -44,6 +45,7 @@ class Finished:
     test_accuracy: tuple[float, ...]
     epochs: int
     weights: tuple[Path, ...]
+    scaling: tuple[Tensor, Tensor]
     failed_seeds: int = 0
     teacher: str = ""
 
@@ -218,10 +220,10 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
     weights = tuple(weights_path(resources.folder / "weights", run.key) for run in runs)
     known = resources.folder / "results" / f"test-{label.architecture.digest}.json"
     scores = _known_scores(known)
+    scaling = input_scaling(task.final_recipe, task.data)
     for index, (run, path) in enumerate(zip(runs, weights, strict=True)):
         if run.key not in scores:
             model = load_weights(build(label.architecture), path)
-            scaling = input_scaling(task.final_recipe, task.data)
             scores[run.key] = accuracy(model, task.data.test, scaling)
             write_json(known, scores)
         resources.progress("test set", index + 1, len(runs))
@@ -231,6 +233,7 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
         tuple(scores[run.key] for run in runs),
         task.final_recipe.epochs,
         weights,
+        scaling,
         len(label.evaluations) - len(runs),
         lessons.teacher if (lessons := runs[0].recipe.distillation) else "",
     )
@@ -251,7 +254,8 @@ def read_test_of_given(
     if key not in scores:
         scores[key] = accuracy(model, task.data.test, given.scaling)
         write_json(known, scores)
-    return Finished(task.network, (given.validation_accuracy,), (scores[key],), 0, (weights,))
+    accuracies = (given.validation_accuracy,), (scores[key],)
+    return Finished(task.network, *accuracies, 0, (weights,), given.scaling)
 
 
 def _known_scores(path: Path) -> dict[str, float]:

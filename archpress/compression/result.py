@@ -6,12 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.finishing import Finished
 from archpress.compression.task import CompressionTask
 from archpress.evaluation.archive import Archive
+from archpress.training.augmentation import normalise
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class CompressionResult:
     def model(self) -> nn.Module:
         """The compressed network, trained, in evaluation mode; takes normalised images."""
         return self.compressed.model()
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the compressed network's logits ``[N, K]`` of ``images``, which it normalises.
+
+        Args:
+            images: ``[N, C, H, W]``, uint8 or pixels in [0, 1], as a `DataSet` holds them.
+        """
+        with torch.inference_mode():
+            logits: Tensor = self.model(normalise(images, *self.compressed.scaling))
+        return logits
 
     def to_json(self) -> dict[str, Any]:
         """Return the record of ``results/<method>.json``."""

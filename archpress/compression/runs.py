@@ -125,11 +125,10 @@ def write_timings(
 
 
 def kept_bounds(task: CompressionTask, network: Architecture) -> dict[str, Any]:
-    """Return ``{"bounds": {metric: [bound, value]}}`` for bounds that the record has no word of."""
+    """Return ``{"bounds": {metric: [bound, value]}}``; nothing where there is no bound."""
     bounds = {
         metric: [bound, value_of(network, metric, task.latency)]
         for metric, bound in task.budget.bounds.items()
-        if metric not in ("parameters", "macs")
     }
     return {"bounds": bounds} if bounds else {}
 

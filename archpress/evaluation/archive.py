@@ -47,10 +47,18 @@ class Archive:
         path: The SQLite file; made where absent, with its folder.
 
     Raises:
-        ArchiveError: The file is damaged, of another kind, of a newer version, or not writable.
+        ArchiveError: The file is damaged, of another kind, of a newer version, or not writable; or
+            there is none, and the path is the name of an archive in the package.
     """
 
     def __init__(self, path: Path) -> None:
+        from archpress.evaluation.shipped import shipped_names
+
+        if str(path) in shipped_names() and not Path(path).exists():
+            raise ArchiveError(
+                f"{path} comes with the package and cannot be added to: read it by open_archive, "
+                f"or merge it into an archive of your own"
+            )
         self._use(Path(path), files.open_writable)
         self._lock: WriterLock | None = WriterLock(self.path)
 

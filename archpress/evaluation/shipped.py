@@ -27,7 +27,9 @@ def is_export(source: str | Path) -> bool:
 
 
 def open_archive(source: str | Path) -> Archive:
-    """Open an archive to read: a SQLite file, an export, or the name of one in the package.
+    """Return the archive of a ``source``, to read.
+
+    A SQLite file, an export, or the name of one in the package.
 
     Raises:
         ArchiveError: There is none, or it is damaged.

@@ -11,6 +11,7 @@ from archpress.compression.reachable import Reach
 
 SHARES = (0.5, 0.1, 0.05)
 OUT_OF_REACH = "no"
+IN_TABLES = ("parameters", "macs")
 
 
 def profile_table(name: str, reached: Sequence[Reach]) -> Table:
@@ -41,6 +42,8 @@ def bounds_note(record: dict[str, Any]) -> str:
     """Return how the compressed network of a result keeps to bounds that the tables leave out."""
     bounds = record["compressed"].get("bounds", {})
     parts = [
-        f"{amount(m, value)} of at most {amount(m, most)}" for m, (most, value) in bounds.items()
+        f"{amount(metric, value)} of at most {amount(metric, most)}"
+        for metric, (most, value) in bounds.items()
+        if metric not in IN_TABLES
     ]
     return f"the compressed network has {', '.join(parts)}" if parts else ""

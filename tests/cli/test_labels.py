@@ -90,7 +90,7 @@ def test_an_estimate_trains_nothing(four: Population) -> None:
     first, second = four.call("--estimate"), four.call("--estimate")
     for said in (first, second):
         assert said.startswith("to be made: 4 runs, 24 epochs, ")
-        assert "on 1 workers (single runs within a factor of " in said
+        assert "on 1 worker (single runs within a factor of " in said
     assert not four.runs()
     four.call()
     assert "to be made: " not in four.call("--estimate")

@@ -18,6 +18,8 @@ from archpress.compression.settings import (
 from archpress.embedding.settings import PAPER, EmbeddingSettings
 from archpress.errors import SettingsError
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
@@ -88,6 +90,14 @@ def test_a_file_goes_over_the_profile_and_flags_over_the_file(write: Callable[[s
     assert settings.search.candidates == load_settings("demo").search.candidates == 6
     assert settings.data.validation_fraction == 0.2
     assert (settings.final.resolve().epochs, settings.final.resolve().batch_size) == (2, 32)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "experiments").glob("*/settings.toml")), ids=lambda p: p.parent.name
+)
+def test_the_settings_of_records_can_still_be_read(file: Path) -> None:
+    profile = "paper" if "paper" in file.parent.name else "cpu"
+    assert load_settings(profile, file).network == "conv7"
 
 
 def test_loading_changes_no_later_loading() -> None:

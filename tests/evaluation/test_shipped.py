@@ -33,6 +33,17 @@ def test_files_exports_and_names_are_opened_alike(
             assert list(opened) == expected
 
 
+def test_what_comes_with_the_package_is_not_written_over_by_an_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (name, *_) = shipped_names()
+    with pytest.raises(ArchiveError, match=f"{name} comes with the package"):
+        Archive(Path(name))
+    assert list(tmp_path.iterdir()) == []
+    Archive(tmp_path / name).close()  # a path that is not the name alone is a file like any other
+
+
 def test_what_is_not_there_is_refused_with_the_names_in_the_package() -> None:
     with pytest.raises(ArchiveError, match=r"there is no archive nowhere \(in the package: "):
         open_archive("nowhere")
