@@ -1,5 +1,6 @@
 """The Python interface: what the command line does, as functions."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,5 +80,8 @@ def compress(
 
 
 def _reported(result: CompressionResult) -> CompressionResult:
-    write_report(result.folder)
+    try:
+        write_report(result.folder)
+    except OSError as error:  # the result is worth more than its report
+        warnings.warn(f"report.html was not written: {error}", stacklevel=3)
     return result

@@ -9,6 +9,7 @@ from archpress.errors import MissingExtraError
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"), "ray": ("ray",), "bench": ("torch_pruning",),
     "figures": ("matplotlib",), "tensorboard": ("tensorboard",), "vision": ("PIL",),
+    "docs": ("mkdocs", "material", "mkdocstrings"),
 }  # fmt: skip
 """The modules of each extra."""
 

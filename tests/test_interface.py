@@ -61,8 +61,10 @@ def signature_of(name: str) -> inspect.Signature:
 
 def test_the_python_interface_is_the_one_on_record() -> None:
     lines = [f"archpress.{name}{signature_of(name)}" for name in sorted(PUBLIC)]
-    without_addresses = [re.sub(r"<function (\S+) at 0x\w+>", r"\1", line) for line in lines]
-    require_same(GOLDEN / "python.txt", without_addresses)
+    plain = [re.sub(r"<function (\S+) at 0x\w+>", r"\1", line) for line in lines]
+    # As Python 3.11 and 3.12 call it, and 3.13 does not.
+    plain = [line.replace("pathlib._local.", "pathlib.") for line in plain]
+    require_same(GOLDEN / "python.txt", plain)
 
 
 def test_the_command_line_is_the_one_on_record() -> None:
@@ -88,7 +90,7 @@ def test_public_docstrings_name_every_parameter_and_what_is_returned(name: str) 
     said = inspect.getdoc(PUBLIC[name]) or ""
     assert said.split("\n\n")[0].rstrip().endswith((".", ":"))
     parameters = {*signature_of(name).parameters} - {"self", "cls"}
-    assert {p for p in parameters if p not in said} == set()
+    assert {p for p in parameters if not re.search(rf"\b{p}\b", said)} == set()
     if is_called_for_a_value(name):
         assert "eturn" in said
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Finished:
     test_accuracy: tuple[float, ...]
     epochs: int
     weights: tuple[Path, ...]
-    scaling: tuple[Tensor, Tensor]
+    scaling: tuple[Tensor, Tensor] = field(compare=False)
     failed_seeds: int = 0
     teacher: str = ""
 
@@ -263,9 +263,3 @@ def _known_scores(path: Path) -> dict[str, float]:
         return {}
     scores: dict[str, float] = json.loads(path.read_text())
     return scores
-
-
-def input_scaling_of(task: CompressionTask) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel that a final network expects of pixels."""
-    mean, deviation = input_scaling(task.final_recipe, task.data)
-    return mean.tolist(), deviation.tolist()

@@ -1,5 +1,6 @@
 """How far a run is, kept in its folder for whoever watches from another process."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -11,10 +12,11 @@ EVERY_SECONDS = 1.0
 
 
 class KeptProgress:
-    """Passes progress on and keeps ``progress.json``: ``{stage: [done, all, seconds so far]}``.
+    """Passes progress on and keeps ``progress.json``: ``{stage: [done, all, seconds, before]}``.
 
-    Stages stand in the order in which they were first told of, in this process; the file is written
-    at most once a second, and where a stage begins or ends.
+    Seconds count from the first word of a stage, when ``before`` units were done. Stages stand in
+    the order in which this process came to them. The file is written at most once a second, and
+    where a stage begins or ends; where it cannot be written the run goes on.
 
     Args:
         folder: The run folder.
@@ -24,7 +26,7 @@ class KeptProgress:
     def __init__(self, folder: Path, onward: Progress) -> None:
         self._path = folder / PROGRESS
         self._onward = onward
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
         self._stages: dict[str, list[float]] = {}
         self._written = 0.0
 
@@ -34,9 +36,10 @@ class KeptProgress:
         told = self._stages.get(stage)
         begins = told is None
         ends = done >= total and not (told and told[0] >= told[1])
-        begun = self._begun.setdefault(stage, now)
-        self._stages[stage] = [done, total, round(now - begun, 1)]
+        begun, before = self._begun.setdefault(stage, (now, done))
+        self._stages[stage] = [done, total, round(now - begun, 1), before]
         if begins or ends or now - self._written >= EVERY_SECONDS:
             self._written = now
-            write_json(self._path, self._stages)
+            with contextlib.suppress(OSError):
+                write_json(self._path, self._stages)
         self._onward(stage, done, total)

@@ -1,5 +1,6 @@
 """The folder of one run: who may write in it, and how."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -9,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import tomli_w
 
@@ -19,6 +20,7 @@ from archpress.files import read_json_lines, write_json, write_text
 from archpress.training.machine import processor
 
 FORMAT_VERSION = 1
+LOCK_TRIES = 10
 
 
 class RunFolder:
@@ -43,7 +45,7 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(f"run folder {path} cannot be written: {error}") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._lock)
         except OSError as error:
             self._lock.close()
             busy = isinstance(error, BlockingIOError)
@@ -100,8 +102,21 @@ class RunFolder:
                 file.write(json.dumps(line) + "\n")
 
 
+def _take(lock: IO[str]) -> None:
+    """Take a lock; patient for a moment, since who only looks (`is_held`) takes it for an instant.
+
+    Raises:
+        OSError: Another process has it, or it cannot be locked.
+    """
+    for _ in range(LOCK_TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.05)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def is_held(path: Path) -> bool:
-    """Return whether a process is working in a run folder right now."""
+    """Return whether a process of this machine is working in a run folder right now."""
     try:
         with (path / "run.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

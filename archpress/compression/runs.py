@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.budget import value_of
-from archpress.compression.finishing import Finished, input_scaling_of
+from archpress.compression.finishing import Finished
 from archpress.compression.guided.knowledge import check_kept
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import compress
@@ -91,7 +91,7 @@ def compress_in(
         record = {**result.to_json(), **kept_bounds(task, result.architecture)}
         folder.write_json("results/archpress.json", record)
         onnx = None if settings.execution.onnx else False
-        write_product(folder, result.compressed, task, onnx)
+        write_product(folder, result.compressed, onnx)
         write_timings(folder, settings, task.network, result.architecture)
         write_summary(folder)
     return result
@@ -304,18 +304,16 @@ def _settled_precision(
     return precision
 
 
-def write_product(
-    folder: RunFolder, finished: Finished, task: CompressionTask, onnx: bool | None
-) -> None:
+def write_product(folder: RunFolder, finished: Finished, onnx: bool | None) -> None:
     """Write ``compressed/``: the network's files, with the weights that validate best."""
     product = (finished.architecture, finished.model(), folder.path / "compressed")
-    scaling = input_scaling_of(task)
+    mean, deviation = (values.tolist() for values in finished.scaling)
     try:
-        export(*product, *scaling, onnx)
+        export(*product, mean, deviation, onnx)
     except ExportError:
         if onnx is False:
             raise
-        export(*product, *scaling, False)  # the rest must not fail with an extra
+        export(*product, mean, deviation, False)  # the rest must not fail with an extra
 
 
 def write_summary(folder: RunFolder) -> None:

@@ -44,7 +44,7 @@ def load(path: Path) -> tuple[Autoencoder, dict[str, Any]]:
         model.load_state_dict({name: value.float() for name, value in weights.items()})
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise EmbeddingError(
-            f"the autoencoder {path} is damaged or incomplete "
+            f"the autoencoder {path} is damaged or incomplete, or knows other layer kinds "
             f"({type(error).__name__}: {str(error).splitlines()[0]})"
         ) from error
     return model.eval(), record

@@ -56,8 +56,8 @@ class Archive:
 
         if str(path) in shipped_names() and not Path(path).exists():
             raise ArchiveError(
-                f"{path} comes with the package and cannot be added to: read it by open_archive, "
-                f"or merge it into an archive of your own"
+                f"{path} comes with the package and is only read: name a file of your own; "
+                f"archpress archive merge FILE {path} copies it into one"
             )
         self._use(Path(path), files.open_writable)
         self._lock: WriterLock | None = WriterLock(self.path)

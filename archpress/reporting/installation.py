@@ -2,10 +2,11 @@
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
 from archpress import __version__
@@ -14,7 +15,6 @@ from archpress.errors import ArchpressError
 from archpress.optional import EXTRAS, installed
 
 State = Literal["ok", "absent", "broken"]
-NEEDED = ("torch", "numpy", "scipy", "scikit-learn", "pydantic", "safetensors", "plotly")
 ROOM_GB = 1.0
 
 
@@ -44,14 +44,19 @@ def examine() -> list[Finding]:
 
 
 def _versions() -> list[Finding]:
-    found = [Finding("archpress", "ok", f"{__version__}, Python {platform.python_version()}")]
-    missing = [name for name in NEEDED if _version(name) is None]
-    there = ", ".join(f"{name} {_version(name)}" for name in NEEDED if name not in missing)
-    found.append(Finding("packages", "ok", there))
-    if missing:
+    own = Finding("archpress", "ok", f"{__version__}, Python {platform.python_version()}")
+    found = {name: _version(name) for name in _needed()}
+    if missing := [name for name, found_version in found.items() if found_version is None]:
         remedy = f"pip install {' '.join(missing)}"
-        found.append(Finding("packages", "broken", f"missing: {', '.join(missing)}", remedy))
-    return found
+        return [own, Finding("packages", "broken", f"missing: {', '.join(missing)}", remedy)]
+    there = ", ".join(f"{name} {found_version}" for name, found_version in found.items())
+    return [own, Finding("packages", "ok", there)]
+
+
+def _needed() -> list[str]:
+    """Return the packages that archpress requires, extras apart."""
+    lines = [line for line in requires("archpress") or [] if "extra ==" not in line]
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines]
 
 
 def _version(package: str) -> str | None:
@@ -77,9 +82,10 @@ def _devices() -> list[Finding]:
         import torch
     except (ImportError, OSError):
         return []
+    from archpress.evaluation.executors import available_cores
     from archpress.training.machine import processor
 
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     found = [Finding("processor", "ok", f"{processor()}, {cores} cores, one worker each")]
     if not torch.cuda.is_available():
         return [*found, Finding("GPU", "absent", "none that PyTorch can use")]

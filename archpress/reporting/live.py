@@ -7,8 +7,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from archpress.evaluation.record import Evaluation, Label
-from archpress.reporting.run_view import RunView
+from archpress.evaluation.record import Label
+from archpress.reporting.run_view import RunView, front_of
 
 FRONT_ROWS = 12
 COLOURS = {
@@ -21,14 +21,14 @@ def live_view(view: RunView) -> RenderableType:
     parts: list[RenderableType] = [_head(view), _stages(view)]
     if view.front:
         parts.append(_front(view))
-    return Group(*parts, _spent(view.runs))
+    return Group(*parts, _spent(view))
 
 
 def _head(view: RunView) -> Text:
     network = Path(view.network.get("name", view.settings.network)).name
-    head = Text.assemble(
-        (view.state, COLOURS[view.state]), f"  {network} on {Path(view.settings.data.name).name}"
-    )
+    at_work = ", a rival is at work" if view.held and view.result is not None else ""
+    data = Path(view.settings.data.name).name
+    head = Text.assemble((view.state + at_work, COLOURS[view.state]), f"  {network} on {data}")
     if view.budget is not None:
         head.append(f", at most {view.budget:,} parameters")
     if view.failure and view.state == "failed":
@@ -39,16 +39,13 @@ def _head(view: RunView) -> Text:
 
 
 def _stages(view: RunView) -> Table:
-    table = Table("stage", "", "done", "of", "time", "left", show_edge=False, pad_edge=False)
-    earlier = {name: each for name, each in view.seconds.items() if name not in view.progress}
-    for name, seconds in earlier.items():
-        table.add_row(name.replace("_", " "), "", "", "", clock(seconds), "")
-    for name, (done, total, seconds) in view.progress.items():
-        left = seconds * (total - done) / done if 0 < done < total else None
-        table.add_row(
-            name.replace("_", " "), ProgressBar(total or 1, done, width=24), f"{done:.0f}",
-            f"{total:.0f}", clock(seconds), "" if left is None or not view.held else clock(left),
-        )  # fmt: skip
+    table = Table("stage", "", "done", "time", "left", show_edge=False, pad_edge=False)
+    for name, (done, total, seconds, before) in view.progress.items():
+        going = view.held and before < done < total
+        left = clock(seconds * (total - done) / (done - before)) if going else ""
+        bar = ProgressBar(total or 1, done, width=24)
+        share = f"{100 * done / max(total, 1):.0f} %"
+        table.add_row(name.replace("_", " "), bar, share, clock(seconds), left)
     return table
 
 
@@ -59,12 +56,10 @@ def _front(view: RunView) -> Table:
     )  # fmt: skip
     for column in ("parameters", "MACs", "accuracy, %"):
         table.add_column(column, justify="right")
-    shown = view.front[-FRONT_ROWS:]
-    if view.budget is not None:
-        within = [label for label in view.front if label.parameters <= view.budget]
-        shown = within[-FRONT_ROWS:]
+    if view.limits is not None and view.limits.bounds:
         table.title = "Best labels within the budget so far, by size"
-    for label in shown:
+    within = [label for label in view.labels if view.allows(label.architecture)]
+    for label in front_of(within)[-FRONT_ROWS:]:
         table.add_row(*_cells(label))
     return table
 
@@ -75,13 +70,15 @@ def _cells(label: Label) -> tuple[str, ...]:
     return label.architecture.digest, f"{cost.parameters:,}", f"{cost.macs:,}", accuracy
 
 
-def _spent(runs: list[Evaluation]) -> Text:
+def _spent(view: RunView) -> Text:
+    runs = view.own_runs
+    known = len(view.runs) - len(runs)
     failed = sum(run.status != "ok" for run in runs)
     epochs = sum(run.epochs_trained for run in runs)
     hours = sum(run.seconds for run in runs) / 3600
     return Text(
         f"{len(runs)} trainings, {failed} without an accuracy; {epochs:,} epochs, "
-        f"{hours:.2f} processor hours"
+        f"{hours:.2f} processor hours" + f"; {known} trainings were known before" * (known > 0)
     )
 
 

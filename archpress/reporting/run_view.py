@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from archpress.architectures.architecture import Architecture
-from archpress.compression.guided.knowledge import BEGUN
+from archpress.compression.budget import LATENCY, Budget
+from archpress.compression.guided.knowledge import BEGUN, KNOWN
+from archpress.compression.preparation import make_budget
 from archpress.compression.progress_file import PROGRESS
 from archpress.compression.run_folder import is_held, read_settings, seconds_by_stage
 from archpress.compression.runs import FAILURE, TIMINGS
@@ -36,7 +38,7 @@ class RunView:
         regressors: How well regressors told labels that they had not seen, by round.
         seconds: By stage.
         progress: Stages of the process that works in the folder, or did last: what is done, what
-            there is in all, and seconds so far.
+            there is in all, seconds so far, and what was done when these began.
         held: Whether a process is working in the folder.
         timings: Milliseconds of input network and result, and of their layers.
         runs: All trainings in the archive.
@@ -65,6 +67,7 @@ class RunView:
         Raises:
             RunFolderError: It is none, or a file is damaged.
         """
+        held = is_held(folder)  # first: of a run that ends meanwhile all that is read is then there
         settings = read_settings(folder)
         lines = {
             name: read_json_lines(folder / f"{name}.jsonl")
@@ -83,7 +86,7 @@ class RunView:
             lines["regressors"],
             seconds_by_stage(folder),
             _record(folder / PROGRESS) or {},
-            is_held(folder),
+            held,
             _record(folder / TIMINGS) or {},
             _runs(folder / "archive.sqlite"),
         )
@@ -131,15 +134,30 @@ class RunView:
         """The labels that no smaller network equals, smallest first."""
         return front_of(self.labels)
 
+    @cached_property
+    def limits(self) -> Budget | None:
+        """The budget but for latency, which is measured; None where the input is not known yet."""
+        if self.input_network is None:
+            return None
+        constraints = self.settings.constraints.model_copy(update={LATENCY: None})
+        counted = self.settings.model_copy(update={"constraints": constraints})
+        return make_budget(counted, self.input_network)
+
     @property
     def budget(self) -> int | None:
         """The bound of parameters, where there is one and the size of the input is known."""
-        written = str(self.settings.search.target_parameters).strip()
-        if self.input_network is None or written in ("0", "0%"):
-            return None
-        if not written.endswith("%"):
-            return int(float(written))
-        return int(float(written[:-1]) / 100 * self.input_network.cost.parameters)
+        return None if self.limits is None else self.limits.parameters
+
+    def allows(self, network: Architecture) -> bool:
+        """Return whether a network is within the budget, as far as it is counted."""
+        return self.limits is None or self.limits.allows(network)
+
+    @cached_property
+    def own_runs(self) -> list[Evaluation]:
+        """The trainings of this run: those that its search knew when it began are left out."""
+        file = self.folder / KNOWN
+        known = set(json.loads(file.read_text())) if file.exists() else set()
+        return [run for run in self.runs if run.key not in known]
 
 
 def front_of(labels: Sequence[Label]) -> list[Label]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from archpress.errors import SettingsError
 from archpress.optional import require
 from archpress.reporting.run_view import RunView
 
@@ -11,23 +12,28 @@ from archpress.reporting.run_view import RunView
 class Scalars:
     """Event files that follow a run; a context manager. What was written is not written again.
 
-    ``label/accuracy`` and ``label/parameters`` count networks in the order of their first training,
-    ``label/best`` is the best accuracy within the budget so far; ``fit/...`` are the losses of a
-    joint fit by iteration, ``regressors/...`` rank correlations by labels.
+    ``label/accuracy`` and ``label/parameters`` count networks in the order in which they were seen,
+    those of one look by their digests; ``label/best`` is the best accuracy within the budget so
+    far; ``fit/...`` are the losses of a joint fit by iteration, ``regressors/...`` rank
+    correlations by labels.
 
     Args:
         folder: Where the event files go.
 
     Raises:
         MissingExtraError: tensorboard is not installed.
+        SettingsError: The folder is a file, or holds event files.
     """
 
     def __init__(self, folder: Path) -> None:
         require("tensorboard", "tensorboard")
+        if folder.is_file() or any(folder.glob("events.out.tfevents*")):
+            raise SettingsError(f"{folder} holds something already: name a new folder for scalars")
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder))
-        self._written = {"labels": 0, "fit": 0, "regressors": 0}
+        self._written = {"fit": 0, "regressors": 0}
+        self._seen: set[str] = set()
         self._best = 0.0
 
     def __enter__(self) -> "Scalars":
@@ -53,10 +59,11 @@ class Scalars:
         self._writer.flush()
 
     def _write_labels(self, view: RunView) -> None:
-        first = self._written["labels"]
-        for number, label in enumerate(self._new("labels", view.labels), first + 1):
+        new = [label for label in view.labels if label.architecture.digest not in self._seen]
+        for number, label in enumerate(new, len(self._seen) + 1):
+            self._seen.add(label.architecture.digest)
             accuracy = label.accuracy or 0.0
-            if view.budget is None or label.parameters <= view.budget:
+            if view.allows(label.architecture):
                 self._best = max(self._best, accuracy)
             self._writer.add_scalar("label/accuracy", accuracy, number)
             self._writer.add_scalar("label/parameters", label.parameters, number)

@@ -111,18 +111,10 @@ class Bench:
             return read_record(failure, "failed")
         if not (path / "result.json").exists():
             try:
-                compress_in(
-                    path, settings, there, self.progress, self.data_set, known=self._other(method)
-                )
+                compress_in(path, settings, there, self.progress, self.data_set)
             except FAILURES as error:
                 return _failed(failure, error)
         return read_record(path / "result.json", "base", "compressed", "rivals", "seconds")
-
-    def _other(self, method: Method) -> Path | None:
-        """Return the archive of the other method's run: the input network's final training."""
-        other: Method = "archpress" if method == "paper" else "paper"
-        archive = self.folder / other / "archive.sqlite"
-        return archive if archive.exists() else None
 
     def rival(self, name: str) -> dict[str, Any]:
         """Return the record of a rival at the task of our default method's run, or why it failed.

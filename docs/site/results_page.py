@@ -63,7 +63,7 @@ def _result(file: Path) -> Iterator[str]:
     if file.name != "result.json":
         yield f"### {file.name}\n"
     yield f"{_circumstances(file.parent, record)}\n"
-    yield _table(COLUMNS, _rows(record))
+    yield _table(COLUMNS, _rows(record, _method(file.parent)))
     yield _seconds(record["seconds"])
     yield f"The compressed network comes from: {record['compressed']['origin']}.\n"
 
@@ -86,14 +86,26 @@ def _bounds(settings: dict[str, Any]) -> Iterator[str]:
         yield "no budget"
     for metric, amount in bounds.items():
         if amount:
-            share = " of the input network's" if str(amount).endswith("%") else ""
+            part = str(amount).endswith("%") or (isinstance(amount, float) and amount < 1)
+            share = " of the input network's" if part else ""
             yield f"{metric.replace('_', ' ')} at most {amount}{share}"
 
 
-def _rows(record: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _method(folder: Path) -> str:
+    """Return what made the compressed network."""
+    written = folder / "run.toml"
+    settings = tomllib.loads(written.read_text()) if written.exists() else {}
+    if settings.get("space", {}).get("name") == "paper":
+        return "the paper's recipe"
+    # Runs from before there was a choice name no method: they searched as the paper does.
+    joint = "search" in settings and settings["search"].get("method", "joint") == "joint"
+    return "archpress, joint search" if joint else "archpress"
+
+
+def _rows(record: dict[str, Any], method: str) -> Iterator[tuple[str, ...]]:
     from archpress.reporting.tables import percent
 
-    networks = [("input", record["base"]), ("archpress", record["compressed"])]
+    networks = [("input", record["base"]), (method, record["compressed"])]
     for name, row in [*networks, *sorted(record["rivals"].items())]:
         accuracies = row["test_accuracy"]
         failed = row.get("failed_seeds", 0)

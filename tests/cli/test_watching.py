@@ -1,27 +1,37 @@
 """``archpress watch``: finished, stopped, failed and running runs; TensorBoard scalars."""
 
+import errno
 import fcntl
 import json
 import os
 import pty
-import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archpress.compression.progress_file import PROGRESS, KeptProgress
-from archpress.compression.run_folder import is_held
+from archpress.compression.run_folder import RunFolder, is_held, read_settings
 from archpress.files import write_json
 from archpress.reporting.live import clock
 from archpress.reporting.run_view import RunView
-from tests.tiny_runs import ROOT, FinishedRun, archpress, finish_joint_run, refused
+from archpress.reporting.scalars import Scalars
+from tests.tiny_runs import (
+    ROOT,
+    FinishedRun,
+    archpress,
+    archpress_process,
+    finish_joint_run,
+    refused,
+)
 
 
 @pytest.fixture
@@ -47,6 +57,8 @@ def test_a_finished_run(copied: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     view = RunView.of(copied)
     assert done.stdout.startswith("finished ")
+    with held(copied):
+        assert "finished, a rival is at work" in archpress("watch", copied).stdout
     assert f"at most {view.budget:,} parameters" in done.stdout
     within = [label for label in view.front if label.parameters <= (view.budget or 0)]
     assert within
@@ -59,25 +71,26 @@ def test_a_finished_run(copied: Path) -> None:
 def test_the_stages_are_those_that_the_run_told(copied: Path) -> None:
     stages = json.loads((copied / PROGRESS).read_text())
     assert {"labels", "contest", "final training"} <= set(stages)
-    assert all(done == total for done, total, _ in stages.values())
+    assert all(done == total for done, total, *_ in stages.values())
     said = archpress("watch", copied).stdout
-    for name, (done, total, seconds) in stages.items():
+    for name, (*_, seconds, _) in stages.items():
         row = next(line for line in said.splitlines() if line.startswith(name))
-        assert re.findall(r"\d+", row.removeprefix(name))[:2] == [f"{done:.0f}", f"{total:.0f}"]
+        assert "100 %" in row
         assert clock(seconds) in row
 
 
 def test_a_stopped_a_failed_and_a_running_run(copied: Path) -> None:
     unfinished(copied)
-    write_json(copied / PROGRESS, {"labels": [1, 4, 10.0]})
+    write_json(copied / PROGRESS, {"labels": [300, 900, 7_000.0, 200]})
     assert not is_held(copied)
     assert archpress("watch", copied).stdout.startswith("stopped ")
     with held(copied):
         assert is_held(copied)
         said = archpress("watch", copied).stdout
         assert said.startswith("running ")
-        assert "0:00:30" in said  # three more labels of ten seconds each
-    assert "0:00:30" not in archpress("watch", copied).stdout
+        assert "33 %" in said
+        assert "11:40:00" in said  # 600 units are left, and a hundred took 7,000 seconds
+    assert "11:40:00" not in archpress("watch", copied).stdout
     write_json(copied / "failure.json", {"reason": "nothing could be trained"})
     said = archpress("watch", copied).stdout
     assert said.startswith("failed ")
@@ -98,8 +111,8 @@ def test_it_stays_while_a_run_goes_on_and_leaves_when_it_ends(copied: Path) -> N
         reader = threading.Thread(target=read_all, args=(leader, shown))
         reader.start()
         wait_for(lambda: b"running" in b"".join(shown))
-        write_json(copied / PROGRESS, {"labels": [77, 99, 10.0]})
-        wait_for(lambda: b"77" in b"".join(shown))
+        write_json(copied / PROGRESS, {"labels": [1, 100, 360_061.0, 0]})
+        wait_for(lambda: b"100:01:01" in b"".join(shown))
         assert process.poll() is None
     assert process.wait(timeout=30) == 0
     reader.join(timeout=10)
@@ -125,12 +138,68 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_a_bound_that_is_no_target_counts_too(copied: Path) -> None:
+    text = (copied / "run.toml").read_text()
+    assert text.count("[constraints]\n") == 1
+    bounded = text.replace("[constraints]\n", "[constraints]\nmacs = 40000\n")
+    (copied / "run.toml").write_text(bounded)
+    view = RunView.of(copied)
+    assert view.limits is not None and view.limits.macs == 40_000
+    shown = archpress("watch", copied).stdout
+    for label in view.labels:
+        if label.architecture.cost.macs > 40_000:
+            assert label.architecture.digest not in shown
+
+
+def test_ctrl_c_leaves_the_watching_and_says_nothing_of_the_run(copied: Path) -> None:
+    with held(copied):
+        process = archpress_process("watch", copied, "--tensorboard", copied / "events")
+        wait_for(lambda: list((copied / "events").glob("events*")) != [])
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+    assert (process.returncode, complaints) == (0, "")
+
+
+def test_a_look_does_not_keep_a_run_from_starting(tmp_path: Path, copied: Path) -> None:
+    settings = read_settings(copied)
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.is_set():
+            is_held(copied)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for _ in range(100):
+            RunFolder(copied, settings, resume=True).close()
+    finally:
+        stop.set()
+        looker.join()
+
+
+def test_progress_that_cannot_be_written_stops_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, record: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("archpress.compression.progress_file.write_json", full)
+    told: list[tuple[str, int, int]] = []
+    KeptProgress(tmp_path, lambda *what: told.append(what))("labels", 1, 2)
+    assert told == [("labels", 1, 2)]
+
+
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
     assert "no run folder" in refused("watch", tmp_path)
     assert "no run folder" in refused("watch", tmp_path / "nowhere")
 
 
-def test_progress_is_kept_when_stages_begin_and_end(tmp_path: Path) -> None:
+def test_progress_is_kept_when_stages_begin_and_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     told: list[tuple[str, int, int]] = []
     kept = KeptProgress(tmp_path, lambda *what: told.append(what))
     kept("labels", 0, 2)
@@ -169,11 +238,31 @@ def test_scalars_of_labels_and_regressors(copied: Path, tmp_path: Path) -> None:
     found, view = scalars_in(tmp_path / "events"), RunView.of(copied)
     accuracies = [value for _, value in found["label/accuracy"]]
     assert accuracies == pytest.approx([label.accuracy for label in view.labels])
+    assert "holds something already" in refused(
+        "watch", copied, "--tensorboard", tmp_path / "events"
+    )
     within = [
         label.accuracy or 0.0 for label in view.labels if label.parameters <= (view.budget or 0)
     ]
     assert found["label/best"][-1] == (len(view.labels), pytest.approx(max(within)))
     assert any(tag.startswith("regressors/") for tag in found)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_label_is_written_once_however_often_it_is_looked(
+    copied: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    view = RunView.of(copied)
+    by_chance = sorted(view.runs, key=lambda run: run.key[::-1])
+    with Scalars(tmp_path / "events") as scalars:
+        for count in range(0, len(by_chance) + 1, 3):
+            scalars.write(replace(view, runs=by_chance[:count]))
+        scalars.write(view)
+    found = scalars_in(tmp_path / "events")["label/accuracy"]
+    assert [step for step, _ in found] == list(range(1, len(view.labels) + 1))
+    expected = sorted(label.accuracy or 0.0 for label in view.labels)
+    assert sorted(value for _, value in found) == pytest.approx(expected)
 
 
 @pytest.mark.filterwarnings("ignore")

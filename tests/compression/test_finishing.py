@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.compression import finishing
-from archpress.compression.finishing import Finished, finish, input_scaling_of
+from archpress.compression.finishing import Finished, finish
 from archpress.compression.result import CompressionResult, spent_on_labels
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
@@ -135,7 +135,7 @@ def test_a_score_that_is_missing_is_read_and_no_other(bench: Bench) -> None:
 
 def test_scores_are_the_share_of_right_answers_of_the_kept_weights(bench: Bench) -> None:
     _, chosen = bench.finish()
-    mean, deviation = input_scaling_of(bench.task)
+    mean, deviation = (values.tolist() for values in chosen.scaling)
     test = tiny_data().test
     images = (test.images / 255 - mean[0]) / deviation[0]
     for path, score in zip(chosen.weights, chosen.test_accuracy, strict=True):
@@ -146,8 +146,8 @@ def test_scores_are_the_share_of_right_answers_of_the_kept_weights(bench: Bench)
         assert score == pytest.approx(float(right.float().mean()))
 
 
-def test_the_scaling_is_that_of_the_training_images() -> None:
-    mean, deviation = input_scaling_of(make_task())
+def test_the_scaling_is_that_of_the_training_images(bench: Bench) -> None:
+    mean, deviation = (values.tolist() for values in bench.finish()[1].scaling)
     pixels = tiny_data().train.images.double() / 255
     assert mean == pytest.approx([float(pixels.mean())])
     assert deviation == pytest.approx([float(pixels.std(correction=0))])

@@ -221,12 +221,21 @@ def results(site: Path) -> str:
     return text_of(read(site, "results"))
 
 
-@pytest.mark.parametrize("folder", ["fashion-mnist-20x", "fashion-mnist-cpu"])
-def test_the_numbers_of_an_experiment_are_on_the_page(folder: str, site: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "method"),
+    [
+        ("fashion-mnist-20x", "archpress"),
+        ("fashion-mnist-cpu", "archpress, joint search"),
+        ("fashion-mnist-paper-space", "the paper's recipe"),
+    ],
+)
+def test_the_numbers_of_an_experiment_are_on_the_page(
+    folder: str, method: str, site: Path
+) -> None:
     record = json.loads((ROOT / "experiments" / folder / "result.json").read_text())
     text = results(site)
     base = record["base"]["parameters"]
-    networks = {"archpress": record["compressed"], **record["rivals"]}
+    networks = {method: record["compressed"], **record["rivals"]}
     assert len(networks) > 1
     for name, row in networks.items():
         cells = (

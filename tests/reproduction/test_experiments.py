@@ -24,7 +24,6 @@ from archpress.errors import (
     SettingsError,
     TrainingError,
 )
-from archpress.evaluation.archive import Archive
 from archpress.reporting.page.space_map import principal
 from archpress.reproduction import NAMES, find_experiment, table1
 from archpress.reproduction.bench import Bench, Outcome
@@ -302,21 +301,6 @@ def test_runs_are_shared_and_made_once(made: Bench, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(runs, "ProcessPool", None)  # whoever trains fails
     for name in ("table1", "figure3", "figure4"):
         find_experiment(name)(made)
-
-
-def test_the_input_network_is_trained_finally_but_once(made: Bench) -> None:
-    keys = []
-    for method in ("paper", "archpress"):
-        with Archive.open_readonly(made.folder / method / "archive.sqlite") as archive:
-            base = made.run(method)["base"]["digest"]
-            found = {
-                run.key: run.seconds
-                for run in archive
-                if run.architecture.digest == base
-                and run.recipe == made.settings(method).final.resolve()
-            }
-            keys.append(found)
-    assert keys[0] and keys[0] == keys[1], "the same runs, to the second"
 
 
 def test_reports_are_written_of_both_runs(made: Bench) -> None:

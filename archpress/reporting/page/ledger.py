@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 
 from archpress.evaluation.record import Evaluation
-from archpress.reporting.page.markup import details, missing, table
+from archpress.reporting.page.markup import details, missing, paragraph, table
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.run_view import RunView
 
@@ -17,8 +17,11 @@ def build(view: RunView, networks: Networks) -> str:
         return missing("Nothing was spent yet.")
     stages = [[name.replace("_", " "), f"{value:,.1f}"] for name, value in view.seconds.items()]
     stages.append(["all", f"{sum(view.seconds.values()):,.1f}"])
-    parts = [table(["stage", "seconds"], stages), _trainings(view.runs)]
-    failed = [run for run in view.runs if run.status != "ok"]
+    parts = [table(["stage", "seconds"], stages), _trainings(view.own_runs)]
+    known = len(view.runs) - len(view.own_runs)
+    if known:
+        parts.append(paragraph(f"{known} trainings more were known before, from an archive."))
+    failed = [run for run in view.own_runs if run.status != "ok"]
     if failed:
         rows = [[run.architecture.digest, run.status, run.reason] for run in failed[:SHOWN]]
         inside = table(["network", "status", "reason"], rows)
