@@ -47,8 +47,12 @@ def _link(folder: Path) -> str:
 
 def _parts(folder: Path) -> Iterator[str]:
     """Yield what a folder has tables of."""
-    for file in sorted(folder.glob("result*.json"), key=lambda path: len(path.name)):
-        yield from _result(file)
+    for file in sorted(folder.glob("table*.md")):  # as archpress reproduce writes them
+        rows = [line for line in file.read_text().splitlines() if line.startswith("|")]
+        yield f"### {file.stem}\n\n" + "\n".join(rows) + "\n"
+    files = [*folder.glob("result*.json"), *folder.glob("*/result.json")]
+    for file in sorted(files, key=lambda path: (len(path.name), path.parent)):
+        yield from _result(file, file.relative_to(folder).as_posix())
     if (study := folder / "study.json").exists():
         yield _fidelity(json.loads(study.read_text())["labels"])
     if (searches := folder / "results.jsonl").exists():
@@ -58,10 +62,10 @@ def _parts(folder: Path) -> Iterator[str]:
 # ------------------------------------------------------------------ runs
 
 
-def _result(file: Path) -> Iterator[str]:
+def _result(file: Path, title: str) -> Iterator[str]:
     record = json.loads(file.read_text())
-    if file.name != "result.json":
-        yield f"### {file.name}\n"
+    if title != "result.json":
+        yield f"### {title}\n"
     yield f"{_circumstances(file.parent, record)}\n"
     yield _table(COLUMNS, _rows(record, _method(file.parent)))
     yield _seconds(record["seconds"])
