@@ -13,7 +13,8 @@ from archpress.compression.runs import compress_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Progress, silent
 from archpress.datasets.dataset import DataSet, load
-from archpress.errors import SettingsError
+from archpress.datasets.sources import no_source
+from archpress.errors import SettingsError, UnknownNetworkError
 from archpress.importing.networks import FoundNetwork, of_module
 from archpress.reporting.page import write_report
 
@@ -60,6 +61,7 @@ def compress(
         >>> result.compression, result.model  # doctest: +SKIP
     """
     flags = {ALIASES.get(name, name.replace("__", ".")): value for name, value in changes.items()}
+    _check_kinds(network, data)
     given = data if isinstance(data, DataSet) else None
     flags["data.name"] = f"{given.name} {given.digest}" if given else str(data)
     if not isinstance(network, Architecture | nn.Module):
@@ -77,6 +79,16 @@ def compress(
         found = of_module(network, given.input_shape)
     named = settings.model_copy(update={"network": f"object {found.architecture.digest}"})
     return _reported(compress_in(Path(out), named, resume, progress, given, found))
+
+
+def _check_kinds(network: object, data: object) -> None:
+    known = "a network is a name, a path, an Architecture or a module, received"
+    if isinstance(network, type):
+        raise UnknownNetworkError(f"{known} the class {network.__name__}: give an object of it")
+    if not isinstance(network, str | Path | Architecture | nn.Module):
+        raise UnknownNetworkError(f"{known} {type(network).__name__}")
+    if not isinstance(data, str | Path | DataSet):
+        raise no_source(data)
 
 
 def _reported(result: CompressionResult) -> CompressionResult:

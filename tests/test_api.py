@@ -112,6 +112,27 @@ def test_the_report_is_written(result: CompressionResult) -> None:
     assert "<html" in (result.folder / "report.html").read_text()[:200]
 
 
+@pytest.mark.parametrize(
+    ("network", "given", "complaint"),
+    [
+        (torch.nn.Linear, "digits", "received the class Linear: give an object of it"),
+        (3, "digits", "received int"),
+        ("digits-cnn", torch.zeros(3), "received Tensor; write arrays into an .npz"),
+        ("digits-cnn", None, "received NoneType"),
+    ],
+)
+def test_what_is_no_network_or_no_data_is_told_so(
+    network: Any, given: Any, complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ArchpressError, match=complaint):
+        archpress.compress(network, given, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_are_offered_where_python_is_typed() -> None:
+    assert set(dir(archpress)) >= {*archpress.__all__, "__version__"}
+
+
 def test_the_target_needs_no_table(data: DataSet, tmp_path: Path) -> None:
     with pytest.raises(ArchpressError, match="12 parameters"):
         archpress.compress(

@@ -105,7 +105,8 @@ def compress(
     chosen = load_settings(profile, settings, flags)
     name = Path(network.rpartition(":")[0] or network).stem
     folder = out_folder or Path("runs") / f"{name}-{Path(chosen.data.name).stem}"
-    with ProgressDisplay(out) as progress:
+    what = f"{name} on {Path(chosen.data.name).name}, profile {profile}; run folder {folder}"
+    with ProgressDisplay(out, what) as progress:
         compress_in(folder, chosen, resume, progress, known=archive)
     _print_report(folder)
 

@@ -192,7 +192,7 @@ def read_settings(folder: Path) -> RunSettings:
     path = folder / "run.toml"
     try:
         values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RunFolderError(f"{folder} is no run folder: it has no run.toml") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error

@@ -78,6 +78,8 @@ def read_source(source: str | Path, folder: Path | None = None) -> Source:
     Raises:
         DataError: If there is no such data set, or its files are damaged.
     """
+    if not isinstance(source, str | Path):
+        raise no_source(source)
     if str(source) in names():
         name = str(source)
         return Source(name, f"data set '{name}'", _read_built_in(name, folder))
@@ -103,6 +105,14 @@ def searched_folders(name: str, folder: Path | None) -> list[Path]:
     root = os.environ.get("ARCHPRESS_DATA")
     packaged = [Path("/usr/share/datasets/fashion-mnist")] if name == "fashion-mnist" else []
     return [*([Path(root).expanduser() / name] if root else []), *packaged, cache_folder(name)]
+
+
+def no_source(data: object) -> DataError:
+    """Return what to say of data that are neither a name, nor a path, nor a `DataSet`."""
+    return DataError(
+        f"data are given as a name, a path or a DataSet, received {type(data).__name__}; "
+        "write arrays into an .npz, or make a DataSet (archpress.datasets.dataset.from_tensors)"
+    )
 
 
 def where_found(name: str) -> Path | None:
@@ -140,8 +150,11 @@ def _existing_path(source: str | Path) -> Path:
     path = Path(source).expanduser()
     if path.exists():
         return path
-    if isinstance(source, str) and len(path.parts) == 1 and not path.suffix:
-        raise DataError(f"unknown data set '{source}'{nearest(source, names())}")
+    if isinstance(source, str) and "/" not in source and not path.suffix:
+        raise DataError(
+            f"unknown data set '{source}'{nearest(source, names())}; nor is there a file or folder "
+            "of that name here"
+        )
     raise DataError(
         f"expected a folder or an .npz file at {path}, which does not exist; check the path"
     )

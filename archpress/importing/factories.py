@@ -164,7 +164,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, LookupError) as error:
         raise UnknownNetworkError(
             f"weights {path} cannot be read: they are no state dict, or hold more than tensors, "
             f"which could run code; save module.state_dict() alone"

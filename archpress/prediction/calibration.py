@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from archpress.prediction.predictor import Prediction
 
@@ -29,6 +29,6 @@ def calibration(
 ) -> Calibration:
     """Return how the stated spread of ``B`` predictions fits their errors on labels ``[B]``."""
     errors = (np.asarray(labels, np.float64) - prediction.mean) / prediction.std
-    within = {share: float(np.mean(np.abs(errors) < norm.ppf((1 + share) / 2))) for share in shares}
+    within = {share: float(np.mean(np.abs(errors) < ndtri((1 + share) / 2))) for share in shares}
     likelihood = 0.5 * errors**2 + np.log(prediction.std) + 0.5 * np.log(2 * np.pi)
     return Calibration(within, float(np.sqrt(np.mean(errors**2))), float(likelihood.mean()))

@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
 
 from archpress.errors import EmbeddingError
+from archpress.prediction.ranks import spearman
 
 REPEATS = 200
 
@@ -43,9 +43,7 @@ def reliability(values: ArrayLike) -> float:
     table = _checked(values)
     seeds = table.shape[1]
     size = seeds // 2
-    halves = [
-        spearmanr(*_halves(table, part)).statistic for part in combinations(range(seeds), size)
-    ]
+    halves = [spearman(*_halves(table, part)) for part in combinations(range(seeds), size)]
     length = np.sqrt((seeds / size) * (seeds / (seeds - size)))
     half = float(np.mean(halves))
     return float(length * half / (1 + (length - 1) * half))
@@ -68,9 +66,9 @@ def ceiling(values: ArrayLike, seeds: int, generator: torch.Generator) -> Ceilin
     table = _checked(values)
     truth, deviations = _truth(table), _deviations(table)
     draws = [truth + _noise(deviations, seeds, generator) for _ in range(2 * REPEATS)]
-    with_truth = [spearmanr(truth, labels).statistic for labels in draws]
+    with_truth = [spearman(truth, labels) for labels in draws]
     pairs = zip(draws[::2], draws[1::2], strict=True)
-    again = float(np.mean([spearmanr(a, b).statistic for a, b in pairs]))
+    again = float(np.mean([spearman(a, b) for a, b in pairs]))
     return Ceiling(float(np.mean(with_truth)), float(np.std(with_truth)), again)
 
 

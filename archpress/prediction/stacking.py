@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.optimize import nnls
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from archpress.prediction.description import Description, Matrix
@@ -22,6 +21,7 @@ from archpress.prediction.predictor import (
     checked,
     differentiable,
 )
+from archpress.prediction.ranks import spearman
 
 CAUTION = 4.0
 """So many labels' worth of evidence stands for equal weights, and for the spreads as they are."""
@@ -128,4 +128,4 @@ def spread_scale(prediction: Prediction, labels: Vector) -> float:
 def _score(held_out: Prediction, labels: Vector) -> float:
     if np.ptp(held_out.mean) == 0 or np.ptp(labels) == 0:
         return 0.0
-    return float(spearmanr(held_out.mean, labels).statistic)
+    return spearman(held_out.mean, labels)

@@ -74,7 +74,7 @@ def _arithmetic() -> list[Finding]:
     except (ImportError, OSError, RuntimeError) as error:
         remedy = "install PyTorch anew: pip install --force-reinstall 'torch>=2.8'"
         return [Finding("PyTorch", "broken", f"does not work: {error}", remedy)]
-    return [Finding("arithmetic", "ok", f"trains in {precision}")]
+    return [Finding("arithmetic", "ok", f"trains in {precision.replace(',', ', ')}")]
 
 
 def _devices() -> list[Finding]:

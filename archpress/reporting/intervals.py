@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 
 def half_interval(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
@@ -20,7 +20,7 @@ def half_interval(ours: Sequence[float], theirs: Sequence[float]) -> float | Non
         return 0.0
     pairs = zip(parts, (ours, theirs), strict=True)
     freedom = spread**2 / sum(part**2 / (len(each) - 1) for part, each in pairs)
-    return float(student.ppf(0.975, freedom)) * sqrt(spread)
+    return float(stdtrit(freedom, 0.975)) * sqrt(spread)
 
 
 def within_noise(ours: Sequence[float], theirs: Sequence[float]) -> bool:

@@ -51,13 +51,13 @@ def _stages(view: RunView) -> Table:
 
 def _front(view: RunView) -> Table:
     table = Table(
-        "network", title="Best labels so far, by size", show_edge=False, pad_edge=False,
+        "network", title="Front so far: the best of each size", show_edge=False, pad_edge=False,
         title_justify="left",
     )  # fmt: skip
     for column in ("parameters", "MACs", "accuracy, %"):
         table.add_column(column, justify="right")
     if view.limits is not None and view.limits.bounds:
-        table.title = "Best labels within the budget so far, by size"
+        table.title = "Front within the budget so far: the best of each size"
     within = [label for label in view.labels if view.allows(label.architecture)]
     for label in front_of(within)[-FRONT_ROWS:]:
         table.add_row(*_cells(label))

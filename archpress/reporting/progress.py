@@ -22,21 +22,25 @@ class ProgressDisplay:
 
     Args:
         console: Where to write.
+        headline: What is written before the first stage.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, headline: str = "") -> None:
         self._console = console
+        self._headline = headline
         self._bars = Progress(
             TextColumn("{task.description:<16}"), BarColumn(), TaskProgressColumn(),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
+        self._starting: TaskID | None = None
         self._started: dict[str, float] = {}
         self._finished: set[str] = set()
         self._last_line = 0.0
 
     def __enter__(self) -> "ProgressDisplay":
         if self._console.is_terminal:
+            self._starting = self._bars.add_task("starting", total=None)
             self._bars.start()
         return self
 
@@ -51,9 +55,15 @@ class ProgressDisplay:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Show that ``stage`` has done so many of its units."""
+        if self._headline:
+            self._console.print(self._headline, highlight=False, markup=False, soft_wrap=True)
+            self._headline = ""
         if not self._console.is_terminal:
             self._line(stage, done, total)
             return
+        if self._starting is not None:
+            self._bars.remove_task(self._starting)
+            self._starting = None
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)

@@ -500,6 +500,8 @@ def test_without_test_only_empties_the_test_part() -> None:
 def test_unknown_names_and_paths(tmp_path: Path) -> None:
     fails("unknown data set 'cifar-10'; did you mean 'cifar10'?", lambda: load("cifar-10"))
     fails("valid: cifar10, cifar100, digits", lambda: load("qqqq"))
+    fails("received list; write arrays into an .npz", lambda: load([1]))  # type: ignore[arg-type]
+    fails("expected a folder or an .npz file at images", lambda: load("./images"))
     missing = tmp_path / "gone.npz"
     for source in (missing, str(missing)):
         fails(f"{missing}, which does not exist", partial(load, source))

@@ -229,9 +229,7 @@ def results(site: Path) -> str:
         ("fashion-mnist-paper-space", "the paper's recipe"),
     ],
 )
-def test_the_numbers_of_an_experiment_are_on_the_page(
-    folder: str, method: str, site: Path
-) -> None:
+def test_the_numbers_of_an_experiment_are_on_the_page(folder: str, method: str, site: Path) -> None:
     record = json.loads((ROOT / "experiments" / folder / "result.json").read_text())
     text = results(site)
     base = record["base"]["parameters"]

@@ -25,6 +25,25 @@ def display() -> tuple[ProgressDisplay, io.StringIO]:
     return ProgressDisplay(Console(file=text, width=200)), text
 
 
+def test_the_headline_comes_once_and_with_the_first_stage(clock: Clock) -> None:
+    text = io.StringIO()
+    with ProgressDisplay(Console(file=text, width=20), "a network [on] some data set") as shown:
+        assert text.getvalue() == ""
+        shown("labels", 1, 1)
+        shown("contest", 1, 1)
+    lines = text.getvalue().splitlines()
+    assert lines == ["a network [on] some data set", "labels: 100 %", "contest: 100 %"]
+
+
+def test_a_terminal_shows_at_once_that_something_goes_on(clock: Clock) -> None:
+    text = io.StringIO()
+    with ProgressDisplay(Console(file=text, width=80, force_terminal=True)) as shown:
+        assert "starting" in text.getvalue()
+        shown("labels", 1, 2)
+        text.truncate(0)
+    assert "labels" in text.getvalue() and "starting" not in text.getvalue()
+
+
 def test_a_line_comes_only_now_and_then_and_estimates_the_time_left(clock: Clock) -> None:
     shown, text = display()
     with shown:

@@ -36,6 +36,6 @@ def build(view: RunView, networks: Networks) -> str:
             ]
         )  # fmt: skip
     note = "" if view.result["rivals"] else paragraph(
-        f"No rival has run. archpress baseline random_search {view.folder.name} sets one beside it."
+        f"No rival has run. archpress baseline random_search {view.folder} sets one beside it."
     )  # fmt: skip
     return table(HEAD, lines) + note

@@ -3,11 +3,10 @@
 from math import isfinite
 from typing import Any
 
-from scipy.stats import spearmanr
-
 from archpress.errors import EmbeddingError
 from archpress.evaluation.record import Label
 from archpress.prediction.noise import reliability
+from archpress.prediction.ranks import spearman
 from archpress.reporting.page.markup import missing, paragraph
 from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import BLUE, GREY, ORANGE, Plot, axis
@@ -99,5 +98,5 @@ def ceiling_of(labels: list[Label]) -> str:
 def _spearman(one: list[float], other: list[float]) -> str:
     if len(one) < 3:
         return "unknown (fewer than three)"
-    value = float(spearmanr(one, other).statistic)
+    value = spearman(one, other)
     return f"{value:.2f}" if isfinite(value) else "unknown (all equal)"
