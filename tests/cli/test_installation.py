@@ -118,6 +118,9 @@ def test_a_shell_is_offered_what_can_follow(words: str, offered: str) -> None:
 
 
 def test_completion_can_be_installed() -> None:
-    done = call("--show-completion", "bash")
-    assert done.returncode == 0
+    """What --install-completion installs; that looks for the shell that it is called from."""
+    done = call(_ARCHPRESS_COMPLETE="source_bash")
+    assert (done.returncode, done.stderr) == (0, "")
     assert "_ARCHPRESS_COMPLETE=complete_bash" in done.stdout
+    for option in ("--show-completion", "--install-completion"):
+        assert option in archpress("--help").stdout
