@@ -121,13 +121,17 @@ class RunView:
 
     @cached_property
     def labels(self) -> list[Label]:
-        """The labels by the recipe that most runs have, of networks that learned anything."""
+        """The labels of networks that learned anything, by the run's own recipe of labels.
+
+        Where no training has that one, by the recipe that most have.
+        """
         groups: dict[str, dict[str, list[Evaluation]]] = {}
         for run in self.runs:
             of_recipe = groups.setdefault(run.recipe.digest, {})
             of_recipe.setdefault(run.architecture.digest, []).append(run)
         most = max(groups.values(), key=len, default={})
-        return [label for runs in most.values() if (label := Label.of(runs)).accuracy is not None]
+        chosen = groups.get(self.settings.label.resolve().digest, most)
+        return [label for runs in chosen.values() if (label := Label.of(runs)).accuracy is not None]
 
     @cached_property
     def front(self) -> list[Label]:

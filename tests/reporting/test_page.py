@@ -151,6 +151,20 @@ def test_what_a_user_wrote_is_no_markup(copied: Path) -> None:
 # ------------------------------------------------------------------ others
 
 
+def test_labels_are_those_of_the_runs_own_recipe(finished_run: FinishedRun) -> None:
+    view = RunView.of(finished_run.folder)
+    recipe = view.settings.label.resolve()
+    assert {run.recipe for label in view.labels for run in label.evaluations} == {recipe}
+    other = recipe.model_copy(update={"epochs": recipe.epochs + 1})
+    known = [
+        replace(run, recipe=other, key=f"{run.key}{n}")
+        for n in range(5)
+        for run in view.runs
+        if run.recipe == recipe
+    ]
+    assert replace(view, runs=[*view.runs, *known]).labels == view.labels
+
+
 def test_an_unfinished_run_is_a_page_that_says_so(copied: Path) -> None:
     page = Page(report_page(unfinished(copied)))
     assert "The run was stopped" in page.sections["answer"]
