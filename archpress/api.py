@@ -13,7 +13,7 @@ from archpress.compression.runs import compress_in
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Progress, silent
 from archpress.datasets.dataset import DataSet, load
-from archpress.datasets.sources import no_source
+from archpress.datasets.sources import absolute, no_source
 from archpress.errors import SettingsError, UnknownNetworkError
 from archpress.importing.networks import FoundNetwork, of_module
 from archpress.reporting.page import write_report
@@ -63,7 +63,9 @@ def compress(
     flags = {ALIASES.get(name, name.replace("__", ".")): value for name, value in changes.items()}
     _check_kinds(network, data)
     given = data if isinstance(data, DataSet) else None
-    flags["data.name"] = f"{given.name} {given.digest}" if given else str(data)
+    flags["data.name"] = (
+        f"{data.name} {data.digest}" if isinstance(data, DataSet) else absolute(data)
+    )
     if not isinstance(network, Architecture | nn.Module):
         settings = load_settings(profile, flags={**flags, "network": str(network)})
         return _reported(compress_in(Path(out), settings, resume, progress, given))

@@ -21,11 +21,11 @@ from scipy.stats import t as student
 
 from archpress.architectures.architecture import Architecture
 from archpress.baselines import compound_scaling, random_search, width_scaling
-from archpress.compression.contest import finalists
+from archpress.compression.contest import held
 from archpress.compression.finishing import Finished, read_test, train_finally
-from archpress.compression.guided.knowledge import KNOWN
 from archpress.compression.guided.search import GuidedSearch
 from archpress.compression.joint.search import JointSearch
+from archpress.compression.known import KNOWN
 from archpress.compression.preparation import load_data, prepare
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.selection import choose
@@ -91,7 +91,7 @@ def finalists_of(arm: str, repeat: int, task: CompressionTask, resources: Resour
         if settings.search.method == "joint":
             wide = replace(task, finalists=CONTENDERS)
             found = JointSearch(settings, wide, resources, folder).run().finalists
-            return finalists(found, task, resources, None)
+            return held(found, task, resources, None).finalists
         if not (folder.path / KNOWN).exists():
             folder.write_json(KNOWN, [])  # the archive is that of all arms
         return GuidedSearch(settings, task, resources, folder).run().finalists

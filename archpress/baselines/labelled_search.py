@@ -7,10 +7,10 @@ import torch
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.admission import filled
-from archpress.compression.contest import finalists
+from archpress.compression.contest import held
 from archpress.compression.drawing import changes_of, drawn_within
 from archpress.compression.finishing import finish
-from archpress.compression.result import CompressionResult, spent_on_labels
+from archpress.compression.result import CompressionResult
 from archpress.compression.searched import Searched
 from archpress.compression.selection import merit
 from archpress.compression.task import CompressionTask, Resources
@@ -117,8 +117,8 @@ def searched(
     generator = torch.Generator().manual_seed(task.seed + seed_offset)
     asked = Asked(task, resources, generator, judging)
     search(asked)
-    digests = frozenset(network.digest for network in asked.labels)
-    return Searched(finalists(asked.labels.values(), task, resources, None), digests)
+    labels = list(asked.labels.values())
+    return Searched(held(labels, task, resources, None), labels)
 
 
 def compressed(
@@ -126,5 +126,4 @@ def compressed(
 ) -> CompressionResult:
     """Return the result of a search, its finalists trained as every method's."""
     base, chosen = finish(task, found.finalists, resources)
-    count, epochs = spent_on_labels(resources.archive, task, found.labelled)
-    return CompressionResult(name, base, chosen, origin, count, epochs, resources.folder)
+    return CompressionResult(name, base, chosen, origin, *found.spent(), resources.folder)

@@ -12,9 +12,11 @@ from archpress.cli.options import (
     DataFolder,
     InputShape,
     Network,
+    absolute,
     offered,
     shape_of,
 )
+from archpress.errors import SettingsError
 
 if TYPE_CHECKING:
     from archpress.architectures.architecture import Architecture
@@ -29,7 +31,8 @@ def profile(
         str | None,
         typer.Option(
             autocompletion=offered(*DATA_SETS),
-            help="The data set that says shape and classes; also the path of one.",
+            help="The data set that says shape and classes, or the path of one; what the settings "
+            "say if left out.",
         ),
     ] = None,
     data_folder: DataFolder = None,
@@ -53,16 +56,23 @@ def profile(
     from archpress.compression.preparation import make_latency, make_space
     from archpress.compression.reachable import reach
     from archpress.compression.settings import load_settings
+    from archpress.datasets import sources
     from archpress.reporting.profiling import profile_table
 
     flags = {
-        "network": network,
-        "data.name": data,
+        "network": absolute(network),
+        "data.name": None if data is None else sources.absolute(data),
         "data.folder": str(data_folder.resolve()) if data_folder else None,
     }
     chosen = load_settings(profile, settings, flags)
+    if data is not None and input_shape is not None:
+        raise SettingsError("--data says the input shape: leave out --input-shape, or --data")
     shape = shape_of(input_shape) if input_shape else None
-    found = _found(chosen, shape, classes, data is not None)
+    of_data = shape is None and "name" in chosen.data.model_fields_set
+    found = _found(chosen, shape, classes, of_data)
+    if not (of_data or shape):
+        said = ",".join(map(str, found.input_shape))
+        out.print(f"for images of {said}: --data or --input-shape says others", highlight=False)
     space = make_space(chosen, found)
     told = make_latency(chosen, found, space) if latency else None
     out.print(profile_table(network, reach(found, space, told)))

@@ -37,8 +37,9 @@ def list_data() -> None:
         _line(f"{state:<8}", colour, f"{name:<14} {CONTENTS[name]}")
         _line(f"{'':<8}", "", f"{'':<14} {folder or data_remedy(name)}")
     out.print(
-        "--data-folder and $ARCHPRESS_DATA/NAME come first. Your own: --data takes the path of an "
-        ".npz with x_train, y_train, x_test, y_test, or of a folder of images by class.",
+        "$ARCHPRESS_DATA/NAME comes first; a command with --data-folder looks there alone. Your "
+        "own: --data takes the path of an .npz with x_train, y_train, x_test, y_test, or of a "
+        "folder of images by class.",
         soft_wrap=True, highlight=False,
     )  # fmt: skip
 

@@ -86,7 +86,7 @@ def evaluate(
     from archpress.evaluation.halving import by_accuracy, by_front, successive_halving
     from archpress.evaluation.job_limits import JobLimits
     from archpress.evaluation.seeds import sharpen
-    from archpress.evaluation.shipped import open_archive
+    from archpress.evaluation.shipped import is_export, open_archive
     from archpress.evaluation.spending import Budget
     from archpress.evaluation.sweep import estimate as estimated
     from archpress.evaluation.sweep import evaluate as sweep
@@ -105,7 +105,8 @@ def evaluate(
         place = _executor(executor, images, precision, workers, address, limits)
         stack.enter_context(place)
         if estimate:
-            known = open_archive(archive) if archive.exists() else Archive.in_memory()
+            there = archive.exists() or is_export(archive)
+            known = open_archive(archive) if there else Archive.in_memory()
             stack.enter_context(known)
             _say(_expected(estimated(networks, recipes[0], known, place, budget)))
             return
@@ -131,9 +132,9 @@ def evaluate(
 
 
 def _recipes(names: Sequence[str], seeds: int | None, images: int) -> "list[TrainingRecipe]":
-    from archpress.training.recipe import default_recipe, find_recipe
+    from archpress.training.recipe import DEFAULT_RECIPE, recipe_for
 
-    found = [find_recipe(name.strip()) for name in names] or [default_recipe(images)]
+    found = [recipe_for(name.strip(), images) for name in names or [DEFAULT_RECIPE]]
     return [r.model_copy(update={"seeds": seeds or r.seeds}) for r in found]
 
 
@@ -188,11 +189,11 @@ def _executor(
         from archpress.training.precision import precision_on_gpu
 
         return CudaExecutor(data, precision_on_gpu(precision), at_once=workers)
-    chosen = choose_precision(precision)
     if name == "ray":
         from archpress.evaluation.ray_executor import RayExecutor
 
-        return RayExecutor(data, chosen, address, workers)
+        return RayExecutor(data, precision, address, workers)
+    chosen = choose_precision(precision)
     if name == "process":
         if workers not in (None, 1):
             raise SettingsError(

@@ -12,6 +12,7 @@ from archpress.errors import SettingsError
 REFERENCES = ("conv7", "conv10", "conv10-eighth", "digits-cnn")
 DATA_SETS = ("digits", "fashion-mnist", "cifar10", "cifar100", "svhn")
 PROFILES = ("cpu", "demo", "paper")
+FILES = (".py", ".json", ".onnx")
 
 
 def offered(*names: str) -> Callable[[str], list[str]]:
@@ -66,6 +67,12 @@ def absolute(network: str) -> str:
     path, colon, factory = network.rpartition(":")
     file = Path(path if colon else network)
     return f"{file.resolve()}{colon}{factory if colon else ''}" if file.is_file() else network
+
+
+def name_of(network: str) -> str:
+    """Return what to call a network: a file's name without its ending, or a module's."""
+    place = Path(network.rpartition(":")[0] or network)
+    return place.stem if place.suffix in FILES else place.name
 
 
 def numbers(text: str | None, name: str) -> list[float] | None:

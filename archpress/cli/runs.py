@@ -15,6 +15,7 @@ from archpress.cli.options import (
     Workers,
     absolute,
     constraints_of,
+    name_of,
     numbers,
     offered,
 )
@@ -66,8 +67,9 @@ def compress(
         typer.Option(
             metavar="METRIC=AMOUNT",
             help="A bound of the result, any number of times: parameters, macs, "
-            "activation_bytes, file_bytes (a count, or a share as 5% or 0.05), latency_ms; "
-            "max_accuracy_drop=0.005 asks for the smallest within half a point.",
+            "activation_bytes, file_bytes (a count, or a share as 5% or 0.05), latency_ms "
+            "(2.5, 0.4ms, or a share); max_accuracy_drop=0.005 asks for the smallest within half "
+            "a point.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides all randomness.")] = None,
@@ -86,6 +88,7 @@ def compress(
     """Compress NETWORK on a data set: label, learn, descend, decode, train."""
     from archpress.compression.runs import compress_in
     from archpress.compression.settings import load_settings
+    from archpress.datasets import sources
     from archpress.reporting.progress import ProgressDisplay
 
     if (mean is None) != (deviation is None):
@@ -95,7 +98,7 @@ def compress(
         "trained.weights": str(weights.resolve()) if weights else None,
         "trained.mean": numbers(mean, "mean"),
         "trained.deviation": numbers(deviation, "deviation"),
-        "data.name": data,
+        "data.name": None if data is None else sources.absolute(data),
         "data.folder": str(data_folder.resolve()) if data_folder else None,
         "search.target_parameters": target_parameters,
         "constraints": constraints_of(constraint or []) or None,
@@ -103,7 +106,7 @@ def compress(
         "execution.workers": workers,
     }
     chosen = load_settings(profile, settings, flags)
-    name = Path(network.rpartition(":")[0] or network).stem
+    name = name_of(network)
     folder = out_folder or Path("runs") / f"{name}-{Path(chosen.data.name).stem}"
     what = f"{name} on {Path(chosen.data.name).name}, profile {profile}; run folder {folder}"
     with ProgressDisplay(out, what) as progress:
@@ -122,15 +125,19 @@ def baseline(
         ),
     ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    data_folder: DataFolder = None,
 ) -> None:
     """Solve a finished run's task otherwise: same budget, labels, recipe and seeds."""
     from archpress.baselines import find_baseline
+    from archpress.compression.preparation import load_data
+    from archpress.compression.run_folder import read_settings
     from archpress.compression.runs import rival_in
     from archpress.reporting.progress import ProgressDisplay
 
     method = find_baseline(name)
+    data = load_data(read_settings(run), data_folder) if data_folder else None
     with ProgressDisplay(out) as progress:
-        rival_in(run, name, method, progress)
+        rival_in(run, name, method, progress, data)
     _print_report(run)
 
 
@@ -164,10 +171,14 @@ def _print_report(folder: Path) -> None:
         _say(f"what it has come to is in {write_report(folder)}")
         return
     record = read_result(folder)
-    write_report(folder)
+    unwritten = ""
+    try:
+        write_report(folder)
+    except OSError as error:  # what was found is worth more than its page
+        unwritten = f"report.html was not written: {error.strerror}"
     for table in (result_table(record), ledger_table(record), files_table(folder)):
         out.print(table)
-    for note in filter(None, (*network_notes(folder), bounds_note(record))):
+    for note in filter(None, (*network_notes(folder), bounds_note(record), unwritten)):
         _say(note)
     _say(f"the compressed network comes from: {record['compressed']['origin']}")
 

@@ -217,22 +217,14 @@ def read_test(label: Label, task: CompressionTask, resources: Resources) -> Fini
         TrainingError: No seed was trained to the end.
     """
     runs = _finished_runs(label)
-    weights = tuple(weights_path(resources.folder / "weights", run.key) for run in runs)
-    known = resources.folder / "results" / f"test-{label.architecture.digest}.json"
-    scores = _known_scores(known)
+    weights = {run.key: weights_path(resources.folder / "weights", run.key) for run in runs}
     scaling = input_scaling(task.final_recipe, task.data)
-    for index, (run, path) in enumerate(zip(runs, weights, strict=True)):
-        if run.key not in scores:
-            model = load_weights(build(label.architecture), path)
-            scores[run.key] = accuracy(model, task.data.test, scaling)
-            write_json(known, scores)
-        resources.progress("test set", index + 1, len(runs))
     return Finished(
         label.architecture,
         tuple(run.validation_accuracy or 0.0 for run in runs),
-        tuple(scores[run.key] for run in runs),
+        _tested(label.architecture, weights, scaling, task, resources),
         task.final_recipe.epochs,
-        weights,
+        tuple(weights.values()),
         scaling,
         len(label.evaluations) - len(runs),
         lessons.teacher if (lessons := runs[0].recipe.distillation) else "",
@@ -249,17 +241,28 @@ def read_test_of_given(
     weights = resources.folder / "weights" / f"{key}.safetensors"
     weights.parent.mkdir(exist_ok=True)
     save_weights(model, weights)
-    known = resources.folder / "results" / f"test-{task.network.digest}.json"
-    scores = _known_scores(known)
-    if key not in scores:
-        scores[key] = accuracy(model, task.data.test, given.scaling)
-        write_json(known, scores)
-    accuracies = (given.validation_accuracy,), (scores[key],)
-    return Finished(task.network, *accuracies, 0, (weights,), given.scaling)
+    scores = _tested(task.network, {key: weights}, given.scaling, task, resources)
+    validation = (given.validation_accuracy,)
+    return Finished(task.network, validation, scores, 0, (weights,), given.scaling)
 
 
-def _known_scores(path: Path) -> dict[str, float]:
-    if not path.exists():
-        return {}
-    scores: dict[str, float] = json.loads(path.read_text())
-    return scores
+def _tested(
+    network: Architecture,
+    weights: Mapping[str, Path],
+    scaling: tuple[Tensor, Tensor],
+    task: CompressionTask,
+    resources: Resources,
+) -> tuple[float, ...]:
+    """Return the test accuracy with each of these weights, by key; none is scored twice.
+
+    Nothing else reads the test set.
+    """
+    file = resources.folder / "results" / f"test-{network.digest}.json"
+    scores: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    for number, (key, path) in enumerate(weights.items(), 1):
+        if key not in scores:
+            model = load_weights(build(network), path)
+            scores[key] = accuracy(model, task.data.test, scaling)
+            write_json(file, scores)
+        resources.progress("test set", number, len(weights))
+    return tuple(scores[key] for key in weights)

@@ -36,8 +36,12 @@ from archpress.training.augmentation import input_scaling
 from archpress.training.scoring import accuracy
 
 
-def load_data(settings: RunSettings) -> DataSet:
+def load_data(settings: RunSettings, folder: Path | None = None) -> DataSet:
     """Return the data set of the settings.
+
+    Args:
+        settings: Name it, and how it is split.
+        folder: Where its files lie, in place of the folder of the settings.
 
     Raises:
         DataError: It is missing, damaged or unfit.
@@ -45,7 +49,7 @@ def load_data(settings: RunSettings) -> DataSet:
     table = settings.data
     return load(
         table.name,
-        folder=Path(table.folder) if table.folder else None,
+        folder=folder or (Path(table.folder) if table.folder else None),
         validation_fraction=table.validation_fraction,
         seed=settings.seed,
     )

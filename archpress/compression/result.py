@@ -1,6 +1,5 @@
 """CompressionResult: what every compression method gives back."""
 
-from collections.abc import Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.finishing import Finished
-from archpress.compression.task import CompressionTask
-from archpress.evaluation.archive import Archive
 from archpress.training.augmentation import normalise
 
 
@@ -71,23 +68,3 @@ class CompressionResult:
             "labels": self.labels,
             "label_epochs": self.label_epochs,
         }
-
-
-def spent_on_labels(
-    archive: Archive, task: CompressionTask, networks: Set[str], known: Set[str] = frozenset()
-) -> tuple[int, int]:
-    """Return (networks labelled, epochs trained) among the digests ``networks``.
-
-    Runs with a key in ``known`` were there before.
-    """
-    recipe = task.label_recipe.digest
-    recipes = {recipe, task.contest_recipe.digest}
-    runs = [
-        run for run in archive
-        if run.recipe.digest in recipes
-        and run.data_digest == task.data.digest
-        and run.architecture.digest in networks
-        and run.key not in known
-    ]  # fmt: skip
-    labelled = {run.architecture.digest for run in runs if run.recipe.digest == recipe}
-    return len(labelled), sum(run.epochs_trained for run in runs)

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import tomli_w
 
+from archpress.compression.progress_file import PROGRESS
 from archpress.compression.settings import RunSettings, parse_settings
 from archpress.errors import RunFolderError
 from archpress.files import read_json_lines, write_json, write_text
@@ -21,6 +22,7 @@ from archpress.training.machine import processor
 
 FORMAT_VERSION = 1
 LOCK_TRIES = 10
+LEDGER, UNDER_WAY = "ledger.jsonl", "under-way.json"
 
 
 class RunFolder:
@@ -51,12 +53,14 @@ class RunFolder:
             busy = isinstance(error, BlockingIOError)
             reason = "another process is working in it" if busy else f"it cannot be locked: {error}"
             raise RunFolderError(f"run folder {path}: {reason}") from None
-        if not (path / "run.toml").exists():
-            try:
+        try:
+            self._check(settings, resume)  # again: another may have worked here before the lock
+            if not (path / "run.toml").exists():
                 self.write_text("run.toml", tomli_w.dumps(_without_none(settings)))
-            except OSError:
-                self._lock.close()
-                raise
+            self._count_killed()
+        except (OSError, RunFolderError):
+            self._lock.close()
+            raise
 
     def _check(self, settings: RunSettings, resume: bool) -> None:
         if self.path.is_file():
@@ -92,14 +96,30 @@ class RunFolder:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds of a stage to ``ledger.jsonl``, also when it is interrupted."""
+        """Add the seconds of a stage to ``ledger.jsonl``, also when it is interrupted.
+
+        Of a stage that is killed those count until it last told how far it was.
+        """
+        self.write_json(UNDER_WAY, {"stage": stage, "since": time.time()})
         start = time.perf_counter()
         try:
             yield
         finally:
-            line = {"stage": stage, "seconds": round(time.perf_counter() - start, 4)}
-            with (self.path / "ledger.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            self._count(stage, time.perf_counter() - start)
+
+    def _count(self, stage: str, seconds: float) -> None:
+        (self.path / UNDER_WAY).unlink(missing_ok=True)
+        with (self.path / LEDGER).open("a") as file:
+            file.write(json.dumps({"stage": stage, "seconds": round(seconds, 4)}) + "\n")
+
+    def _count_killed(self) -> None:
+        """Count what a process was at that was killed."""
+        if not (self.path / UNDER_WAY).exists():
+            return
+        record = read_record(self.path / UNDER_WAY, "stage", "since")
+        told = self.path / PROGRESS
+        last = told.stat().st_mtime if told.exists() else 0.0
+        self._count(record["stage"], max(0.0, last - record["since"]))
 
 
 def _take(lock: IO[str]) -> None:
@@ -130,7 +150,7 @@ def is_held(path: Path) -> bool:
 def seconds_by_stage(folder: Path) -> dict[str, float]:
     """Return the wall seconds of each stage, resumed parts added up."""
     seconds: dict[str, float] = {}
-    for line in read_json_lines(folder / "ledger.jsonl"):
+    for line in read_json_lines(folder / LEDGER):
         seconds[line["stage"]] = round(seconds.get(line["stage"], 0.0) + line["seconds"], 4)
     return seconds
 
@@ -196,10 +216,20 @@ def read_settings(folder: Path) -> RunSettings:
         raise RunFolderError(f"{folder} is no run folder: it has no run.toml") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}") from error
+    return parse_settings(_as_now(values), str(path))
+
+
+def _as_now(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings that an earlier version wrote as they are written now."""
+    values, space = dict(values), values.get("space", {})
     if "guided" not in values and isinstance(values.get("search", {}), dict):
-        # written when there was but one way to search
+        # there was but one way to search
         values["search"] = {"method": "joint", **values.get("search", {})}
-    return parse_settings(values, str(path))
+    if isinstance(space, dict) and "max_activation_megabytes" in space:
+        megabytes = space["max_activation_megabytes"]
+        rest = {name: value for name, value in space.items() if name != "max_activation_megabytes"}
+        values["space"] = {**rest, "max_activation_bytes": int(1e6 * megabytes)}
+    return values
 
 
 def environment(precision: str, data_digest: str, network_digest: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A whole run in its folder: everything opened, the pipeline called, everything written."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.budget import value_of
 from archpress.compression.finishing import Finished
 from archpress.compression.guided.knowledge import check_kept
+from archpress.compression.known import KNOWN, adopt, read_known
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import compress
 from archpress.compression.preparation import load_data, prepare
@@ -38,9 +38,10 @@ from archpress.evaluation.shipped import open_archive
 from archpress.exporting.folder import export
 from archpress.importing.networks import FoundNetwork
 from archpress.training.latency import layer_times, measure
-from archpress.training.precision import Precision, choose_precision, family, precision_on_gpu
+from archpress.training.precision import Precision, choose_precision, precision_on_gpu
 
 LATENCY_FILE, TIMINGS, FAILURE = "latency.json", "timings.json", "failure.json"
+NETWORK = "network.json"
 
 Method = Callable[[CompressionTask, Resources], CompressionResult]
 
@@ -73,15 +74,19 @@ def compress_in(
     if known is not None:
         open_archive(known).close()
     with opened(path, settings, resume, task, progress) as (folder, resources):
-        notes = list(task.notes)
         if known is not None:
-            notes.append(adopt(known, resources))
+            taken = adopt(known, task, resources)
+        else:
+            taken = (
+                read_record(path / NETWORK).get("known", "") if (path / NETWORK).exists() else ""
+            )
         folder.write_json(
-            "network.json",
+            NETWORK,
             {
                 "name": settings.network,
                 "trained": bool(task.trained),
-                "notes": notes,
+                "notes": list(task.notes),
+                "known": taken,
                 "architecture": task.network.to_json(),
             },
         )
@@ -100,13 +105,12 @@ def compress_in(
 @contextmanager
 def noted_failure(folder: RunFolder) -> Iterator[None]:
     """Leave ``failure.json`` behind where the run ends with an error that a user can mend."""
-    file = folder.path / FAILURE
+    (folder.path / FAILURE).unlink(missing_ok=True)
     try:
         yield
     except ArchpressError as error:
         folder.write_json(FAILURE, {"reason": str(error)})
         raise
-    file.unlink(missing_ok=True)
 
 
 def write_timings(
@@ -131,29 +135,6 @@ def kept_bounds(task: CompressionTask, network: Architecture) -> dict[str, Any]:
         for metric, bound in task.budget.bounds.items()
     }
     return {"bounds": bounds} if bounds else {}
-
-
-def adopt(known: Path, resources: Resources) -> str:
-    """Take over the evaluations of another run's archive, and the weights that lie beside it.
-
-    Only what was trained in this run's arithmetic is taken: labels must be comparable. Returns in
-    words how much that was.
-
-    Raises:
-        ArchiveError: There is no usable archive.
-    """
-    with open_archive(known) as other:
-        ours = family(resources.executor.precision)
-        theirs = list(other)
-    comparable = [run for run in theirs if run.arithmetic == ours]
-    resources.archive.merge(comparable)
-    folder = resources.folder / "weights"
-    folder.mkdir(exist_ok=True)
-    for weights in (known.parent / "weights").glob("*.safetensors"):
-        if not (folder / weights.name).exists():
-            shutil.copyfile(weights, folder / f"{weights.name}.part")
-            (folder / f"{weights.name}.part").replace(folder / weights.name)
-    return f"{len(comparable)} of {len(theirs)} runs taken over from {known}, those in {ours}"
 
 
 def rival_in(
@@ -217,6 +198,8 @@ def _check_kept_files(path: Path, settings: RunSettings) -> None:
             )
     if (path / "embedding.json").exists():
         Embedding.load(path)
+    if (path / KNOWN).exists():
+        read_known(path / KNOWN)
     if settings.search.method == "guided":
         check_kept(path)
     for record in sorted((path / "results").glob("*.json")):
@@ -299,6 +282,7 @@ def _settled_precision(
         {
             **environment(precision, task.data.digest, task.network.digest),
             "weights_digest": weights,
+            "label_recipe": task.label_recipe.digest,
         },
     )
     return precision

@@ -83,7 +83,7 @@ def _chosen_as_known(
     ranked = best(labels, task, len(labels))
     if task.max_accuracy_drop is None or reference is None:
         return ranked[: task.finalists]
-    front = _front(within_drop(ranked, task, reference))
+    front = front_of(within_drop(ranked, task, reference))
     chosen = _spread(front, task.finalists)
     others = [label for label in _by_accuracy(ranked) if label not in chosen]
     return [*chosen, *others][: task.finalists]
@@ -134,8 +134,8 @@ def _none_within(nearest: Label, task: CompressionTask, reference: float) -> str
     )
 
 
-def _front(labels: Iterable[Label]) -> list[Label]:
-    """Return the labels that no smaller one equals, smallest first."""
+def front_of(labels: Iterable[Label]) -> list[Label]:
+    """Return the labels that no network of the same size or smaller equals, smallest first."""
     front: list[Label] = []
     for label in sorted(labels, key=_size):
         if not front or (label.accuracy or 0.0) > (front[-1].accuracy or 0.0):
@@ -155,5 +155,6 @@ def _by_accuracy(labels: Iterable[Label]) -> list[Label]:
     return sorted(labels, key=lambda label: (-(label.accuracy or 0.0), *_size(label)))
 
 
-def _size(label: Label) -> tuple[int, str]:
-    return label.architecture.cost.parameters, label.architecture.digest
+def _size(label: Label) -> tuple[int, float, str]:
+    """Order by size; of equal ones the most accurate comes first, then the lower digest."""
+    return label.parameters, -(label.accuracy or 0.0), label.architecture.digest

@@ -17,8 +17,7 @@ from archpress.training.precision import PrecisionChoice
 from archpress.training.recipe import (
     DEFAULT_RECIPE,
     TrainingRecipe,
-    default_recipe,
-    find_recipe,
+    recipe_for,
 )
 
 Amount = int | str
@@ -105,8 +104,7 @@ class RecipeSettings(_Table):
             SettingsError: No such preset, or a value out of range.
         """
         changes = {k: v for k, v in self.model_dump(include=_CHANGES).items() if v is not None}
-        is_default = self.recipe == DEFAULT_RECIPE
-        preset = default_recipe(images) if is_default else find_recipe(self.recipe)
+        preset = recipe_for(self.recipe, images)
         if self.epochs:
             preset = preset.lasting(self.epochs)
         return TrainingRecipe.model_validate({**preset.model_dump(), **changes})
@@ -171,6 +169,7 @@ class ExecutionSettings(_Table):
     """``[execution]``: what changes how fast a run is, not what it means.
 
     ``device`` is where networks are trained: ``cuda`` is one GPU, ``auto`` that where there is one.
+    Its numbers differ from a CPU's by rounding and by other random draws; no archive mixes them.
     ``onnx`` also writes ``compressed/model.onnx`` where the extra of that name is installed.
     """
 
@@ -213,7 +212,7 @@ class RunSettings(_Table):
 
     def comparable(self) -> dict[str, Any]:
         """Return the values that must agree for a run to be resumed."""
-        return self.model_dump(mode="json", exclude={"execution"})
+        return self.model_dump(mode="json", exclude={"execution": True, "data": {"folder"}})
 
 
 def read_amount(amount: Amount, whole: int, name: str) -> int:
@@ -262,7 +261,7 @@ def load_settings(
     if changes.get("constraints"):
         _merge(values, {"search": {"target_parameters": 0}})  # the profile's is nobody's wish
     _merge(values, changes)
-    return parse_settings(values, str(file) if file else f"profile {profile}")
+    return parse_settings(values, str(file) if file else "settings")
 
 
 def parse_settings(values: Mapping[str, Any], where: str) -> RunSettings:

@@ -92,7 +92,8 @@ def load(
             and perhaps ``x_test``, ``y_test``), of a folder of images (``train/<class>/*`` and
             perhaps ``test/<class>/*``, or ``<class>/*``) or of a folder with a standard archive.
         folder: Where the files of a built-in data set lie; by default
-            ``$ARCHPRESS_DATA/<name>``, then ``~/.cache/archpress/<name>``.
+            ``$ARCHPRESS_DATA/<name>``, then ``~/.cache/archpress/<name>`` (before it, where Debian
+            puts Fashion-MNIST).
         validation_fraction: Share of each class's training images kept for validation.
         seed: Fixes which training images are kept for validation. A test part that has to be
             cut off (20 % of each class) is the same for every seed.

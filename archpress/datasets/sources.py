@@ -88,6 +88,12 @@ def read_source(source: str | Path, folder: Path | None = None) -> Source:
     return Source(name, str(path), raw)
 
 
+def absolute(source: str | Path) -> str:
+    """Return a built-in name as it is, and a path made absolute, to be found from anywhere."""
+    is_path = str(source) not in names() and Path(source).exists()
+    return str(Path(source).resolve()) if is_path else str(source)
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder below the user's home that keeps a built-in data set."""
     return Path.home() / ".cache" / "archpress" / name

@@ -48,12 +48,18 @@ class Archive:
 
     Raises:
         ArchiveError: The file is damaged, of another kind, of a newer version, or not writable; or
-            there is none, and the path is the name of an archive in the package.
+            the path is the name of an export, or of an archive in the package.
     """
 
     def __init__(self, path: Path) -> None:
+        from archpress.evaluation.archive_lines import is_json_lines
         from archpress.evaluation.shipped import shipped_names
 
+        if is_json_lines(Path(path)):
+            raise ArchiveError(
+                f"{path} has the name of an export, which is only read: name a file such as "
+                f"archive.sqlite; archpress archive export writes exports"
+            )
         if str(path) in shipped_names() and not Path(path).exists():
             raise ArchiveError(
                 f"{path} comes with the package and is only read: name a file of your own; "

@@ -8,7 +8,7 @@ import numpy as np
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import DepthwiseConvolution, GlobalAveragePool
-from archpress.evaluation.record import Evaluation, Label
+from archpress.evaluation.record import Evaluation, Label, labels_of
 from archpress.evaluation.seeds import deviation
 from archpress.evaluation.spending import Ledger
 from archpress.training.recipe import TrainingRecipe
@@ -54,12 +54,7 @@ def main_labels(archive: Iterable[Evaluation]) -> Labels | None:
     if not groups:
         return None
     runs = max(groups.values(), key=len)
-    of_network: dict[str, list[Evaluation]] = {}
-    for run in runs:
-        of_network.setdefault(run.architecture.digest, []).append(run)
-    by_seed = (sorted(own, key=lambda run: run.seed) for own in of_network.values())
-    labels = tuple(map(Label.of, by_seed))
-    return Labels(runs[0].data_digest, runs[0].recipe, labels)
+    return Labels(runs[0].data_digest, runs[0].recipe, tuple(labels_of(runs)))
 
 
 def held_out(networks: Iterable[Architecture], share: float = HELD_OUT) -> set[Architecture]:

@@ -13,7 +13,7 @@ from types import TracebackType
 from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
 from archpress.evaluation.job_limits import NO_LIMITS, JobLimits
-from archpress.evaluation.record import Evaluation, Job, circumstances
+from archpress.evaluation.record import Evaluation, Job, arithmetic_of, circumstances
 from archpress.evaluation.running import run_job
 from archpress.evaluation.worker import Worker, WorkerDiedError
 from archpress.training.machine import one_thread
@@ -46,6 +46,11 @@ class Executor(ABC):
     def __init__(self, data: DataSet, precision: Precision = "float32") -> None:
         self.data = data
         self.precision = precision
+
+    @property
+    def arithmetic(self) -> str:
+        """What makes the accuracies of its runs comparable, as `Evaluation.arithmetic`."""
+        return arithmetic_of(self.precision, self.device)
 
     @abstractmethod
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from archpress.datasets.dataset import DataSet
 from archpress.errors import ArchpressError
 from archpress.evaluation.dispatch import Dispatcher
@@ -30,7 +32,7 @@ from archpress.evaluation.record import Evaluation, Job
 from archpress.evaluation.worker import KEEP_MEMORY, ONE_THREAD
 from archpress.files import write_bytes
 from archpress.optional import require
-from archpress.training.precision import Precision
+from archpress.training.precision import Precision, choose_precision, precision_on_gpu
 
 POLL_SECONDS = 1.0
 FAREWELL_SECONDS = 10.0
@@ -49,7 +51,7 @@ class RayExecutor(Executor):
 
     Args:
         data: The data set; its test part never leaves this process.
-        precision: What to train in.
+        precision: What to train in; ``auto`` is settled here, by where the actors are to be.
         address: The cluster to join (``auto``, ``HOST:PORT``); None starts Ray on this machine, and
             `close` ends it.
         workers: Most actors; None for one per core, or per GPU where the cluster has any.
@@ -97,6 +99,9 @@ class RayExecutor(Executor):
         if address is not None:
             self._open()
             self.workers = max(1, self._wanted())
+        on_gpus = torch.cuda.is_available() if self._gpus is None else self._gpus
+        settled = precision_on_gpu if on_gpus else choose_precision
+        self.precision, self.device = settled(precision), "cuda" if on_gpus else "cpu"
 
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         """Yield one evaluation per job; a run that is left before its end ends the actors.

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,19 +99,14 @@ class Evaluation:
     @property
     def arithmetic(self) -> str:
         """What makes accuracies comparable besides recipe and data; empty where unknown."""
-        kind = family(self.circumstances.get("precision", ""))
-        engine = self.circumstances.get("engine", "1")
-        return kind if kind != "bfloat16" or engine == ENGINE else f"{kind} of engine {engine}"
+        facts = self.circumstances
+        precision, device = facts.get("precision", ""), facts.get("device", "cpu")
+        return arithmetic_of(precision, device, facts.get("engine", "1"))
 
     @property
     def epochs_trained(self) -> int:
         """Epochs that were run, complete or not."""
         return len(self.losses)
-
-    @property
-    def loss_sum(self) -> float:
-        """Training loss summed over epochs, in nats: the speed of learning, known for free."""
-        return sum(self.losses)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values, with the format version."""
@@ -139,6 +134,14 @@ class Evaluation:
             return cls(**values)
         except (InvalidArchitectureError, KeyError, TypeError, ValueError) as error:
             raise ArchiveError(f"an evaluation is incomplete: {error!r}") from error
+
+
+def arithmetic_of(precision: str, device: str = "cpu", engine: str = ENGINE) -> str:
+    """Return in words what makes accuracies comparable besides recipe and data."""
+    kind = family(precision)
+    if kind == "bfloat16" and engine != ENGINE:
+        kind = f"{kind} of engine {engine}"
+    return kind if device == "cpu" or not kind else f"{kind} on a GPU"
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,14 @@ class Label:
     def parameters(self) -> int:
         """Parameters of the architecture."""
         return self.architecture.cost.parameters
+
+
+def labels_of(runs: Iterable[Evaluation]) -> list[Label]:
+    """Return a label for each network among comparable runs, in the order in which they come."""
+    groups: dict[str, list[Evaluation]] = {}
+    for run in runs:
+        groups.setdefault(run.architecture.digest, []).append(run)
+    return [Label.of(sorted(group, key=lambda run: run.seed)) for group in groups.values()]
 
 
 def _values(evaluations: Sequence[Evaluation]) -> list[float]:

@@ -59,7 +59,7 @@ def make_runs(
 
     Raises:
         ArchiveError: Another process writes to the archive, or it has runs of these networks in
-            another precision.
+            another arithmetic.
     """
     with archive.writing():
         wanted = missing(jobs, archive)
@@ -95,12 +95,12 @@ def _is_missing(job: Job, archive: Archive) -> bool:
 def _require_comparable(
     known: Mapping[str, Evaluation | None], archive: Archive, executor: Executor
 ) -> None:
-    ours = family(executor.precision)
+    ours = executor.arithmetic
     for evaluation in known.values():
         if evaluation and evaluation.status == "ok" and evaluation.arithmetic not in ("", ours):
             raise ArchiveError(
                 f"{archive.path} has runs of these networks in {evaluation.arithmetic}, and new "
-                f"ones would be in {ours}: choose the same precision, or another archive"
+                f"ones would be in {ours}: choose the same precision and device, or another archive"
             )
 
 

@@ -44,4 +44,5 @@ def open_archive(source: str | Path) -> Archive:
         return Archive.open_readonly(path)
     archive = Archive.in_memory()
     archive.merge(read_json_lines(path))
+    archive.path = Path(source)  # what messages name
     return archive

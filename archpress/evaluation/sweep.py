@@ -62,7 +62,7 @@ def evaluate(
 
     Raises:
         ArchiveError: Another process writes to the archive, or it has runs of these networks in
-            another precision.
+            another arithmetic.
     """
     jobs = _jobs(architectures, recipe, executor, weights_folder)
     runs = make_runs(

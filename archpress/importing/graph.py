@@ -161,8 +161,6 @@ class Graph:
         return steps[::-1] if self.same(gate) == self.same(value) else []
 
     def _refusal(self, step: Step) -> UnsupportedNetworkError:
-        if isinstance(step.meaning, Refused):
-            return refuse(step, step.meaning.reason)
         if isinstance(step.meaning, Probabilities):
             return refuse(step, "softmax inside the network; it may only come last")
         if isinstance(step.meaning, Multiplying):

@@ -50,7 +50,8 @@ def find_network(
         UnsupportedNetworkError: It is found and cannot be expressed.
         InvalidArchitectureError: The file is unreadable or not an architecture.
     """
-    found = read_network(name, input_shape, classes, weights)
+    told = None if name.endswith(".json") else input_shape  # both sides are named below
+    found = read_network(name, told, classes, weights)
     network = found.architecture
     if (network.input_shape, network.classes) != (input_shape, classes):
         raise UnknownNetworkError(
@@ -86,6 +87,10 @@ def read_network(
         return of_captured(capture(module, shape), weights is not None)
     if name.endswith(".json"):
         network = Architecture.load(_existing(name))
+        if input_shape not in (None, network.input_shape):
+            raise UnknownNetworkError(
+                f"{name} takes {network.input_shape} images, not {input_shape}"
+            )
     else:
         network = named_reference(name, input_shape or (1, 28, 28), classes)
     if weights is None:

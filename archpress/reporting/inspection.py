@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.references import REFERENCES
 from archpress.embedding.tokens import why_inexpressible
 from archpress.importing.capturing import capture
 from archpress.importing.coverage import Coverage, coverage
@@ -31,7 +32,8 @@ def inspection(
     """
     if ":" not in name:
         network = read_network(name, input_shape, classes).architecture
-        notes = [Text(f"note: {note}") for note in _limits(network)]
+        assumed = _assumed(network) if input_shape is None and name in REFERENCES else []
+        notes = [Text(f"note: {note}") for note in (*assumed, *_limits(network))]
         return [network_table(network, Path(name).stem), *notes]
     module = load_module(name)
     shape = input_shape or usual_shape(module)
@@ -39,8 +41,16 @@ def inspection(
     if covered.refusals:
         return [_refusals(covered, name), Text(_said(covered))]
     captured = capture(module, shape)
-    notes = [Text(f"note: {note}") for note in (*captured.notes, *_limits(captured.architecture))]
-    return [network_table(captured.architecture, name), Text(_said(covered)), *notes]
+    network = captured.architecture
+    assumed = _assumed(network) if input_shape is None else []
+    notes = [Text(f"note: {note}") for note in (*assumed, *captured.notes, *_limits(network))]
+    return [network_table(network, name), Text(_said(covered)), *notes]
+
+
+def _assumed(architecture: Architecture) -> list[str]:
+    """Say which images were assumed, where nobody named any."""
+    shape = ",".join(map(str, architecture.input_shape))
+    return [f"counted for images of {shape}; --input-shape C,H,W says otherwise"]
 
 
 def _limits(architecture: Architecture) -> list[str]:

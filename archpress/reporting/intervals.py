@@ -24,9 +24,9 @@ def half_interval(ours: Sequence[float], theirs: Sequence[float]) -> float | Non
 
 
 def within_noise(ours: Sequence[float], theirs: Sequence[float]) -> bool:
-    """Return whether the interval of the difference holds 0; unknown counts as yes."""
+    """Return whether the interval of the difference holds 0; not known of single seeds."""
     half = half_interval(ours, theirs)
-    return half is None or abs(fmean(ours) - fmean(theirs)) <= half
+    return half is not None and abs(fmean(ours) - fmean(theirs)) <= half
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> str:

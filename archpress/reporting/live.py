@@ -7,8 +7,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from archpress.compression.selection import front_of
 from archpress.evaluation.record import Label
-from archpress.reporting.run_view import RunView, front_of
+from archpress.reporting.run_view import RunView
 
 FRONT_ROWS = 12
 COLOURS = {

@@ -1,7 +1,6 @@
 """What a run folder holds, read once; what is not there yet is None or empty."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,15 +8,17 @@ from typing import Any
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import LATENCY, Budget
-from archpress.compression.guided.knowledge import BEGUN, KNOWN
+from archpress.compression.guided.knowledge import BEGUN
+from archpress.compression.known import KNOWN
 from archpress.compression.preparation import make_budget
 from archpress.compression.progress_file import PROGRESS
 from archpress.compression.run_folder import is_held, read_settings, seconds_by_stage
 from archpress.compression.runs import FAILURE, TIMINGS
+from archpress.compression.selection import front_of
 from archpress.compression.settings import RunSettings
 from archpress.errors import ArchiveError, RunFolderError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.record import Evaluation, Label
+from archpress.evaluation.record import Evaluation, Label, labels_of
 from archpress.files import read_json_lines
 
 
@@ -123,15 +124,17 @@ class RunView:
     def labels(self) -> list[Label]:
         """The labels of networks that learned anything, by the run's own recipe of labels.
 
-        Where no training has that one, by the recipe that most have.
+        Where no training has that one, by the recipe that most have. What is not comparable for its
+        data or arithmetic is left out.
         """
-        groups: dict[str, dict[str, list[Evaluation]]] = {}
+        groups: dict[tuple[str, str, str], list[Evaluation]] = {}
         for run in self.runs:
-            of_recipe = groups.setdefault(run.recipe.digest, {})
-            of_recipe.setdefault(run.architecture.digest, []).append(run)
-        most = max(groups.values(), key=len, default={})
-        chosen = groups.get(self.settings.label.resolve().digest, most)
-        return [label for runs in chosen.values() if (label := Label.of(runs)).accuracy is not None]
+            key = run.recipe.digest, run.data_digest, run.arithmetic
+            groups.setdefault(key, []).append(run)
+        recipe = self.environment.get("label_recipe", self.settings.label.resolve().digest)
+        own = [runs for key, runs in groups.items() if key[0] == recipe]
+        chosen = max(own or groups.values(), key=len, default=[])
+        return [label for label in labels_of(chosen) if label.accuracy is not None]
 
     @cached_property
     def front(self) -> list[Label]:
@@ -152,6 +155,22 @@ class RunView:
         """The bound of parameters, where there is one and the size of the input is known."""
         return None if self.limits is None else self.limits.parameters
 
+    def predicted(self, row: dict[str, Any]) -> float | None:
+        """Return the accuracy that was predicted of a proposal or of a decoding of the descent.
+
+        Of a guided search it is what the network is expected to reach at least; without a bound
+        its record has the objective (`selection.worth`), of which the size is taken out again.
+        """
+        if self.settings.search.method == "joint":
+            return row.get("predicted_accuracy")
+        value = row.get("value")
+        if not value:  # nothing was: it is of the start
+            return None
+        if self.limits is None or self.limits.bounds or self.input_network is None:
+            return float(value)
+        share = row["parameters"] / self.input_network.cost.parameters
+        return float(value + 1 + self.limits.weight * share)
+
     def allows(self, network: Architecture) -> bool:
         """Return whether a network is within the budget, as far as it is counted."""
         return self.limits is None or self.limits.allows(network)
@@ -162,15 +181,6 @@ class RunView:
         file = self.folder / KNOWN
         known = set(json.loads(file.read_text())) if file.exists() else set()
         return [run for run in self.runs if run.key not in known]
-
-
-def front_of(labels: Sequence[Label]) -> list[Label]:
-    """Return the labels that no smaller network equals, smallest first."""
-    found: list[Label] = []
-    for label in sorted(labels, key=lambda each: (each.parameters, -(each.accuracy or 0.0))):
-        if not found or (label.accuracy or 0.0) > (found[-1].accuracy or 0.0):
-            found.append(label)
-    return found
 
 
 def _record(path: Path) -> dict[str, Any] | None:

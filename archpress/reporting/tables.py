@@ -105,12 +105,14 @@ def files_table(folder: Path) -> Table:
 
 
 def network_notes(folder: Path) -> list[str]:
-    """Return what the run found out about its input network, in words."""
+    """Return what the run found out about its input network, and what it took over, in words."""
     path = folder / "network.json"
     if not path.exists():
         return []
     try:
-        return [f"input network: {note}" for note in json.loads(path.read_text())["notes"]]
+        record = json.loads(path.read_text())
+        notes = [f"input network: {note}" for note in record["notes"]]
+        return [*notes, *([record["known"]] if record.get("known") else [])]
     except (LookupError, TypeError, ValueError) as error:
         raise RunFolderError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 

@@ -163,6 +163,17 @@ def default_recipe(images: int) -> TrainingRecipe:
     return recipe.model_copy(update={"epochs": epochs})
 
 
+def recipe_for(name: str, images: int) -> TrainingRecipe:
+    """Return what a name means for a data set of so many training images.
+
+    Only the default recipe depends on them.
+
+    Raises:
+        SettingsError: There is no such preset.
+    """
+    return default_recipe(images) if name == DEFAULT_RECIPE else find_recipe(name)
+
+
 def find_recipe(name: str) -> TrainingRecipe:
     """Return the preset of that name.
 

@@ -31,6 +31,16 @@ def labelled_by(executor: Scripted, task: CompressionTask) -> list[Architecture]
     return [job.architecture for job in executor.jobs if job.recipe == task.label_recipe]
 
 
+def test_a_space_of_few_networks_within_the_budget_is_labelled_as_far_as_it_goes(
+    tmp_path: Path,
+) -> None:
+    tight = make_task(labels=400, budget=1_000)
+    tight = replace(tight, space=replace(tight.space, max_blocks=1))
+    _, executor = searched(tight, tmp_path)
+    networks = labelled_by(executor, tight)
+    assert 0 < len(networks) == len(set(networks)) < 400
+
+
 def test_it_labels_as_many_networks_as_the_method_may_all_within_the_budget(
     tmp_path: Path,
 ) -> None:

@@ -153,6 +153,17 @@ def test_show_wants_one_network(archive: Path, tmp_path: Path) -> None:
     assert "holds 3 networks whose digests begin with ''" in sentence
     empty = archive_of(tmp_path / "empty.sqlite", [])
     assert "begins with 'a': it is empty" in refused("archive", "show", empty, "a")
+    shipped = refused("archive", "show", "fashion-mnist-blocks", "zz")
+    assert "fashion-mnist-blocks holds no network whose digest begins with 'zz'" in shipped
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.jsonl.gz", "all.jsonl.xz"])
+def test_an_archive_is_not_made_under_the_name_of_an_export(
+    name: str, archive: Path, tmp_path: Path
+) -> None:
+    sentence = refused("archive", "merge", tmp_path / name, archive)
+    assert f"{name} has the name of an export, which is only read" in sentence
+    assert not (tmp_path / name).exists()
 
 
 # ------------------------------------------------------------------ merge, export, import

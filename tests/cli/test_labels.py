@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,13 @@ def test_an_estimate_trains_nothing(four: Population) -> None:
     assert not four.runs()
     four.call()
     assert "to be made: " not in four.call("--estimate")
+
+
+def test_an_estimate_looks_into_exports_too(four: Population) -> None:
+    four.call()
+    export = four.archive.with_name("export.jsonl")
+    assert archpress("archive", "export", four.archive, export).exit_code == 0
+    assert replace(four, archive=export).call("--estimate") == four.call("--estimate")
 
 
 def test_a_budget_of_operations_is_kept_and_more_of_it_goes_on(four: Population) -> None:

@@ -25,6 +25,7 @@ from archpress.architectures.file_size import weights_file_bytes
 from archpress.architectures.layers import Convolution, Linear
 from archpress.architectures.references import conv7
 from archpress.cli import app
+from archpress.cli.options import name_of
 from archpress.embedding.model import Embedding
 from archpress.evaluation.archive import Archive
 from archpress.files import write_json
@@ -291,6 +292,32 @@ def test_inspect_lists_every_layer_of_a_reference() -> None:
     assert "digits-cnn: 75,626 parameters, 1,503,232 MACs" in said
     assert "0 Conv2d(1, 32, 3, padding=1) 32x8x8 320 18,432" in said
     assert "13 Linear(1024, 10) 10 10,250 10,240" in said
+    assert "counted for images" not in said
+
+
+def test_inspect_says_which_images_it_took_where_none_were_named() -> None:
+    said = plain(archpress("inspect", "digits-cnn").stdout)
+    assert "note: counted for images of 1,28,28; --input-shape C,H,W says otherwise" in said
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        ("conv7", "conv7"),
+        ("models/mine.py:small", "mine"),
+        ("torchvision.models:resnet18", "torchvision.models"),
+        ("a/net.onnx", "net"),
+        ("v1.2/architecture.json", "architecture"),
+    ],
+)
+def test_a_network_is_called_by_its_file_or_module(network: str, name: str) -> None:
+    assert name_of(network) == name
+
+
+def test_inspect_refuses_a_shape_that_a_file_contradicts(finished_run: FinishedRun) -> None:
+    file = finished_run.folder / "compressed" / "architecture.json"
+    done = archpress("inspect", file, "--input-shape", "3,64,64")
+    assert "images, not (3, 64, 64)" in plain(done.stderr)
 
 
 def test_inspect_reads_what_compress_wrote(finished_run: FinishedRun) -> None:
@@ -322,6 +349,17 @@ def test_profile_says_by_every_metric_what_can_be_reached_and_what_shares_mean()
     whole = weights_file_bytes(conv7())
     assert [size[0], size[-1]] == [f"{whole:,}", f"{whole // 20:,}"]
     assert all(int(row[1].replace(",", "")) > 0 for row in (held, size))
+
+
+def test_profile_takes_the_data_that_settings_name() -> None:
+    said = archpress("profile", "digits-cnn", "--profile", "demo").stdout
+    assert row_of_profile(said, "parameters")[0] == "75,626"  # for the digits' 8x8
+    assert "for images of" not in said
+    assert "for images of 1,28,28: --data or --input-shape says others" in (
+        archpress("profile", "digits-cnn").stdout
+    )
+    refusal = archpress("profile", "conv7", "--data", "digits", "--input-shape", "1,8,8")
+    assert "--data says the input shape" in plain(refusal.stderr)
 
 
 def test_profile_measures_where_asked_to() -> None:

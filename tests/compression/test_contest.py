@@ -7,7 +7,8 @@ import pytest
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import Budget
-from archpress.compression.contest import finalists
+from archpress.compression.contest import Contest
+from archpress.compression.contest import held as held_contest
 from archpress.compression.selection import to_train_finally
 from archpress.compression.task import CompressionTask, Resources
 from archpress.evaluation.archive import Archive
@@ -46,7 +47,7 @@ def held(
     executor: Scripted,
     reference: float | None = None,
 ) -> list[Label]:
-    return finalists(labels(), task, Resources(archive, executor, Path()), reference)
+    return held_contest(labels(), task, Resources(archive, executor, Path()), reference).finalists
 
 
 def test_the_best_of_the_longer_training_stay(archive: Archive) -> None:
@@ -95,7 +96,7 @@ def test_fewer_networks_than_places_all_contend(archive: Archive) -> None:
 def test_without_labels_there_are_no_finalists(archive: Archive) -> None:
     task = make_task(finalists=1, contenders=3)
     executor = executor_of(task)
-    assert finalists([], task, Resources(archive, executor, Path()), None) == []
+    assert held_contest([], task, Resources(archive, executor, Path()), None) == Contest([])
     assert not executor.jobs
 
 

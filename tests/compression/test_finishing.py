@@ -13,15 +13,13 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.building import build
 from archpress.compression import finishing
 from archpress.compression.finishing import Finished, finish
-from archpress.compression.result import CompressionResult, spent_on_labels
+from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources, TrainedNetwork
 from archpress.errors import ArchpressError, BudgetError
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.record import Evaluation, Job
 from archpress.training.distillation import Teacher
 from tests.compression.tasks import (
     FINAL,
-    LABEL,
     Scripted,
     label_of,
     make_task,
@@ -288,19 +286,3 @@ def test_compression_is_the_ratio_of_exact_counts(bench: Bench) -> None:
     assert result.model is result.model, "it is loaded once"
     extra = {"origin": "somewhere", "labels": 5, "label_epochs": 7}
     assert result.to_json() == {**chosen.to_json(), **extra}
-
-
-def test_label_epochs_are_counted_by_recipe_data_and_network(tmp_path: Path) -> None:
-    task = make_task()
-    ours = task.data.digest
-
-    def run(width: int, seed: int = 0, recipe: object = LABEL, data: str = ours) -> Evaluation:
-        job = Job(network_of(width), recipe, seed, data)  # type: ignore[arg-type]
-        return Evaluation.of(job, "ok", validation_accuracy=0.5, losses=(1.0, 0.5, 0.2))
-
-    counted = [run(1), run(1, seed=1), run(2)]
-    others = [run(3), run(1, recipe=FINAL), run(2, data="other data")]
-    with Archive(tmp_path / "a.sqlite") as archive:
-        archive.merge([*counted, *others])
-        digests = {network_of(1).digest, network_of(2).digest, network_of(9).digest}
-        assert spent_on_labels(archive, task, digests) == (2, 3 * 3)

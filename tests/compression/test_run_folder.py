@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -216,3 +217,44 @@ def test_the_environment_says_what_the_numbers_depend_on() -> None:
     assert record["network_digest"] == "network"
     assert (record["torch"], record["cores"]) == (torch.__version__, os.cpu_count())
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_stage_that_is_killed_counts_until_it_last_told_how_far_it_was(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, SETTINGS)
+    (tmp_path / "under-way.json").write_text('{"stage": "label", "since": 1000.0}')
+    (tmp_path / "progress.json").write_text("{}")
+    os.utime(tmp_path / "progress.json", (1_090.0, 1_090.0))
+    folder.close()
+    with_more = RunFolder(tmp_path, SETTINGS, resume=True)
+    assert seconds_by_stage(tmp_path) == {"label": 90.0}
+    assert not (tmp_path / "under-way.json").exists()
+    with with_more.timed("label"):
+        assert json.loads((tmp_path / "under-way.json").read_text())["stage"] == "label"
+    with_more.close()
+    assert 90.0 <= seconds_by_stage(tmp_path)["label"] < 100.0
+    assert not (tmp_path / "under-way.json").exists()
+
+
+def test_a_stage_that_was_killed_before_it_told_anything_counts_nothing(tmp_path: Path) -> None:
+    RunFolder(tmp_path, SETTINGS).close()
+    (tmp_path / "under-way.json").write_text('{"stage": "label", "since": 1000.0}')
+    RunFolder(tmp_path, SETTINGS, resume=True).close()
+    assert seconds_by_stage(tmp_path) == {"label": 0.0}
+
+
+def test_settings_of_earlier_versions_are_read_as_now(tmp_path: Path) -> None:
+    started(tmp_path)
+    text = (tmp_path / "run.toml").read_text()
+    older = re.sub("max_activation_bytes = .*", "max_activation_megabytes = 0.5", text)
+    assert older != text
+    (tmp_path / "run.toml").write_text(older)
+    assert read_settings(tmp_path).space.max_activation_bytes == 500_000
+
+
+def test_where_data_lie_may_change_and_what_they_are_may_not(tmp_path: Path) -> None:
+    started(tmp_path)
+    moved = SETTINGS.data.model_copy(update={"folder": "/elsewhere"})
+    RunFolder(tmp_path, SETTINGS.model_copy(update={"data": moved}), resume=True).close()
+    other = SETTINGS.data.model_copy(update={"name": "svhn"})
+    with pytest.raises(RunFolderError, match=r"its data\.name is 'digits', not 'svhn'"):
+        RunFolder(tmp_path, SETTINGS.model_copy(update={"data": other}), resume=True)

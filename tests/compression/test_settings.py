@@ -144,7 +144,7 @@ def test_what_a_profile_sets_itself_stays_over_a_chosen_configuration() -> None:
 )
 def test_an_unknown_key_names_the_nearest_of_its_table(name: str, nearest: str) -> None:
     key = name if "serch" not in name else "serch"
-    expected = f"profile demo: unknown key '{key}'; did you mean '{nearest}'?"
+    expected = f"settings: unknown key '{key}'; did you mean '{nearest}'?"
     with pytest.raises(SettingsError, match=re.escape(expected)):
         load_settings("demo", flags={name: 1})
 
@@ -205,7 +205,7 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
 )
 def test_a_value_out_of_range_is_named_with_its_key(name: str, value: object) -> None:
     key = name.split(".")[-1]
-    with pytest.raises(SettingsError, match=rf"profile demo: '[\w.]*{key}' is {value!r}"):
+    with pytest.raises(SettingsError, match=rf"settings: '[\w.]*{key}' is {value!r}"):
         load_settings("demo", flags={name: value})
 
 

@@ -676,3 +676,14 @@ def test_batch_cannot_reach_other_functions_of_numpy() -> None:
     read = partial(cifar_files._cifar_batch, Path("b"), label_key="labels")
     for reference in (b"numpy\nsave", b"numpy.core.multiarray\nfromfile", b"evil\ndtype"):
         fails("which was not executed", partial(read, b"c" + reference + b"\n."))
+
+
+def test_paths_are_made_absolute_and_names_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.npz", "digits"):
+        (tmp_path / name).touch()
+    assert dataset_sources.absolute("mine.npz") == str(tmp_path / "mine.npz")
+    assert dataset_sources.absolute("digits") == "digits"
+    assert dataset_sources.absolute("absent.npz") == "absent.npz"

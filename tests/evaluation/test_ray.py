@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from archpress.errors import ArchpressError
+from archpress.evaluation import ray_executor
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor, InProcess
 from archpress.evaluation.ray_executor import Member, RayExecutor
@@ -63,6 +64,18 @@ def executor() -> Iterator[RayExecutor]:
     with RayExecutor(digits(), workers=2) as opened:
         yield opened
     assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"),
+    [(True, ("float32", "cuda", "float32 on a GPU")), (False, ("bfloat16", "cpu", "bfloat16"))],
+)
+def test_precision_is_that_of_the_place_where_actors_are(
+    gpus: bool, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_executor, "choose_precision", lambda choice: "bfloat16")
+    with RayExecutor(digits(), "auto", gpus=gpus) as executor:
+        assert (executor.precision, executor.device, executor.arithmetic) == expected
 
 
 @pytest.fixture(scope="class")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from archpress.errors import ArchiveError
-from archpress.evaluation.record import Evaluation, Job, Label
+from archpress.evaluation.record import Evaluation, Job, Label, labels_of
 from tests.evaluation.tiny import ABSURD, TINY, network, recipe
 
 JOB = Job(network(), TINY, 0, "d1")
@@ -141,6 +141,31 @@ def damaged(**changes: Any) -> Any:
 def test_what_is_no_evaluation_is_refused_in_one_sentence(record: Any, sentence: str) -> None:
     with pytest.raises(ArchiveError, match=f"(?s){sentence}"):
         Evaluation.from_json(record)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, ""),
+        ({"precision": "float32"}, "float32"),
+        ({"precision": "bfloat16 except linear", "engine": "2"}, "bfloat16"),
+        ({"precision": "bfloat16"}, "bfloat16 of engine 1"),
+        ({"precision": "float32", "device": "cpu"}, "float32"),
+        ({"precision": "float32", "device": "NVIDIA H200"}, "float32 on a GPU"),
+    ],
+)
+def test_arithmetic_is_the_kind_of_numbers_and_where_they_were_made(
+    facts: dict[str, str], expected: str
+) -> None:
+    assert outcome(circumstances=facts).arithmetic == expected
+
+
+def test_labels_are_made_of_runs_by_network_and_seed() -> None:
+    first, second = outcome(0.5), outcome(0.7)
+    later = replace(second, seed=1)
+    (label,) = labels_of([later, first])
+    assert label.evaluations == (first, later)
+    assert labels_of([]) == []
 
 
 def test_a_label_is_the_mean_with_its_standard_error() -> None:

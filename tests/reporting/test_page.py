@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from archpress.compression.selection import front_of
 from archpress.errors import RunFolderError
 from archpress.evaluation.record import Label
 from archpress.files import write_json, write_text
@@ -16,7 +17,7 @@ from archpress.reporting.page.networks import Networks
 from archpress.reporting.page.plots import script_json
 from archpress.reporting.page.sections import SECTIONS
 from archpress.reporting.page.warnings import warnings_of
-from archpress.reporting.run_view import RunView, front_of
+from archpress.reporting.run_view import RunView
 from tests.compression.tasks import network_of
 from tests.tiny_runs import FinishedRun, archpress, finish_joint_run
 
@@ -165,6 +166,44 @@ def test_labels_are_those_of_the_runs_own_recipe(finished_run: FinishedRun) -> N
     assert replace(view, runs=[*view.runs, *known]).labels == view.labels
 
 
+def test_labels_of_other_data_or_arithmetic_are_not_mixed_in(finished_run: FinishedRun) -> None:
+    view = RunView.of(finished_run.folder)
+    recipe = view.settings.label.resolve()
+    some = [run for run in view.runs if run.recipe == recipe][:3]
+    gpu = {"precision": "float32", "device": "NVIDIA H200"}
+    others = [
+        *(replace(run, data_digest="other", key=f"{run.key}-other") for run in some),
+        *(replace(run, circumstances=gpu, key=f"{run.key}-gpu") for run in some),
+    ]
+    assert replace(view, runs=[*others, *view.runs]).labels == view.labels
+
+
+def test_the_recipe_that_the_run_has_kept_decides_whose_labels_are_shown(
+    finished_run: FinishedRun,
+) -> None:
+    """The default recipe has more epochs on few images, which settings alone do not tell."""
+    view = RunView.of(finished_run.folder)
+    other = view.settings.label.resolve().model_copy(update={"epochs": 88})
+    (first, *rest) = view.runs
+    runs = [replace(first, recipe=other), *rest]
+    environment = {**view.environment, "label_recipe": other.digest}
+    (label,) = replace(view, runs=runs, environment=environment).labels
+    assert label.architecture == first.architecture
+
+
+def test_what_was_predicted_is_an_accuracy_also_without_a_bound(finished_run: FinishedRun) -> None:
+    view = RunView.of(finished_run.folder)
+    assert view.limits is not None and view.limits.bounds and view.input_network is not None
+    half = view.input_network.cost.parameters / 2
+    assert view.predicted({"value": 0.5, "parameters": half}) == 0.5
+    assert view.predicted({"value": 0.0, "parameters": half}) is None
+    search = view.settings.search.model_copy(update={"target_parameters": 0})
+    free = replace(view, settings=view.settings.model_copy(update={"search": search}))
+    assert free.limits is not None and not free.limits.bounds
+    objective = 0.9 - 1 - free.limits.weight * 0.5
+    assert free.predicted({"value": objective, "parameters": half}) == pytest.approx(0.9)
+
+
 def test_an_unfinished_run_is_a_page_that_says_so(copied: Path) -> None:
     page = Page(report_page(unfinished(copied)))
     assert "The run was stopped" in page.sections["answer"]
@@ -252,6 +291,7 @@ def test_warnings_are_given_where_they_are_due(finished_run: FinishedRun) -> Non
     quick = {**slow, "compressed": {"median": 0.5}}
     fine = warned(finished_run, test_accuracy=[0.30, 0.31], rivals=worse, timings=quick)
     assert "more accurate" not in fine and "faster" not in fine and "One seed" not in fine
+    assert "noise" not in warned(finished_run, test_accuracy=[0.5])
 
 
 # ------------------------------------------------------------------ parts
@@ -261,6 +301,8 @@ def test_the_front_is_what_no_smaller_network_equals() -> None:
     labels = [Label(network_of(n), accuracy, None, ()) for n, accuracy in
               ((3, 0.5), (4, 0.4), (5, 0.7), (6, 0.7), (7, 0.8))]  # fmt: skip
     assert [label.accuracy for label in front_of(labels[::-1])] == [0.5, 0.7, 0.8]
+    equal = [Label(network_of(3), accuracy, None, ()) for accuracy in (0.5, 0.6)]
+    assert [label.accuracy for label in front_of(equal)] == [0.6]
     assert front_of([]) == []
 
 

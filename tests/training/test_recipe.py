@@ -17,6 +17,7 @@ from archpress.training.recipe import (
     TrainingRecipe,
     default_recipe,
     find_recipe,
+    recipe_for,
 )
 from tests.evaluation.tiny import TINY, recipe
 
@@ -152,6 +153,8 @@ def test_one_cycle_of_very_few_steps_still_trains(steps: int) -> None:
 
 def test_the_default_shows_small_data_sets_more_often() -> None:
     preset = find_recipe(DEFAULT_RECIPE)
+    assert recipe_for(DEFAULT_RECIPE, 2_000) == default_recipe(2_000)
+    assert recipe_for("label-small", 2_000) == find_recipe("label-small")
     assert default_recipe(54_000) == preset
     few = default_recipe(2_000)
     assert few.epochs * 2_000 >= LEAST_SEEN > (few.epochs - 1) * 2_000

@@ -1,19 +1,17 @@
 """What a guided search knows: labels, whose they are, and which of them it learns from."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.guided.proposals import Proposal
-from archpress.compression.run_folder import RunFolder, read_record, read_records
+from archpress.compression.run_folder import read_record, read_records
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import ArchpressError, RunFolderError
-from archpress.evaluation.record import Evaluation, Label
-from archpress.training.precision import family
+from archpress.evaluation.record import Label, labels_of
 
-KNOWN, BEGUN = "known.json", "begun.json"
+BEGUN = "begun.json"
 PROPOSALS, DESCENT, REGRESSORS = "proposals.jsonl", "descent.jsonl", "regressors.jsonl"
 FIELDS = {"source", "origin", "value", "step", "network"}
 AGAIN = "delete it and the same networks are proposed again"
@@ -56,8 +54,6 @@ def check_kept(folder: Path) -> None:
     read_proposals(folder / PROPOSALS)
     for name in (REGRESSORS, DESCENT):
         read_records(folder / name, {"round"}, f"delete it and {PROPOSALS}, and it is made again")
-    if (folder / KNOWN).exists():
-        read_known(folder / KNOWN)
     if (folder / BEGUN).exists():
         read_record(folder / BEGUN, "labels", "rounds")
 
@@ -75,50 +71,24 @@ def read_proposals(path: Path) -> list[tuple[int, Proposal]]:
         raise RunFolderError(f"{path} is damaged: {error}; {AGAIN}") from error
 
 
-def read_known(path: Path) -> list[str]:
-    """Return the keys of the runs that the search knew when it began.
+def known_before(task: CompressionTask, resources: Resources, known: Set[str]) -> dict[str, Label]:
+    """Return the labels that the archive held for this task when the search began, by digest.
 
-    Raises:
-        RunFolderError: The file is damaged.
+    Of all but the input network, in this run's arithmetic, with all seeds of the recipe.
+
+    Args:
+        task: Gives data and recipe.
+        resources: Archive, and the arithmetic.
+        known: Keys of the runs that the archive held then.
     """
-    try:
-        kept = json.loads(path.read_text())
-    except ValueError:
-        kept = None
-    if not isinstance(kept, list) or not all(isinstance(key, str) for key in kept):
-        raise RunFolderError(
-            f"{path} is damaged: expected a JSON list of run keys; put a copy back, or begin anew "
-            f"in another folder with this one's archive as --archive"
-        )
-    return kept
-
-
-def known_before(
-    task: CompressionTask, resources: Resources, folder: RunFolder
-) -> tuple[frozenset[str], dict[str, Label]]:
-    """Return what the archive held for this task when the search began: run keys, and labels.
-
-    Labels are by digest, of all but the input network, in this run's arithmetic, with all seeds of
-    the recipe. Which runs those were is written down, so that a search that is continued knows no
-    more.
-    """
-    recipes = {task.label_recipe.digest, task.contest_recipe.digest}
-    comparable = ("", family(resources.executor.precision))
-    runs = {
-        run.key: run for run in resources.archive
-        if run.recipe.digest in recipes
+    comparable = ("", resources.executor.arithmetic)
+    runs = [
+        run for run in resources.archive
+        if run.key in known
+        and run.recipe.digest == task.label_recipe.digest
         and run.data_digest == task.data.digest
         and run.arithmetic in comparable
-    }  # fmt: skip
-    file = folder.path / KNOWN
-    if not file.exists():
-        folder.write_json(KNOWN, sorted(runs))
-    kept = read_known(file)
-    labels: dict[str, list[Evaluation]] = {}
-    for run in (runs[key] for key in kept if key in runs):
-        if run.recipe.digest == task.label_recipe.digest and run.architecture != task.network:
-            labels.setdefault(run.architecture.digest, []).append(run)
-    by_seed = {digest: sorted(own, key=lambda run: run.seed) for digest, own in labels.items()}
-    seeds = task.label_recipe.seeds
-    whole = {d: Label.of(own) for d, own in by_seed.items() if len(own) >= seeds}
-    return frozenset(kept), whole
+        and run.architecture != task.network
+    ]  # fmt: skip
+    whole = [x for x in labels_of(runs) if len(x.evaluations) >= task.label_recipe.seeds]
+    return {label.architecture.digest: label for label in whole}

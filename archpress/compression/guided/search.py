@@ -10,7 +10,7 @@ import torch
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.simplification import simplify
 from archpress.compression.admission import filled, refusal
-from archpress.compression.contest import finalists
+from archpress.compression.contest import held
 from archpress.compression.drawing import drawn_within
 from archpress.compression.guided.descent import Visit
 from archpress.compression.guided.knowledge import (
@@ -25,6 +25,7 @@ from archpress.compression.guided.knowledge import (
 from archpress.compression.guided.proposals import Proposal
 from archpress.compression.guided.proposing import Proposer, Round
 from archpress.compression.guided.shrinking import working_task
+from archpress.compression.known import known_at_start
 from archpress.compression.labelling import (
     check_given_weights,
     label_networks,
@@ -67,7 +68,7 @@ class GuidedSearch:
         self.settings, self.seed, self.task = settings.guided, settings.seed, task
         self.resources, self.folder = resources, folder
         self.known = Knowledge()
-        self.kept: frozenset[str] = frozenset()
+        self.own: Label | None = None
         self.reference: float | None = None
         self.bounds: list[int] = []
         self.rounds = self.settings.rounds
@@ -84,16 +85,11 @@ class GuidedSearch:
             ranked = self.judged()
         with self.folder.timed("contest"):
             task = replace(self.task, contenders=self.contenders)
-            chosen = finalists(ranked, task, self.resources, self.reference)
+            contest = held(ranked, task, self.resources, self.reference)
         proposed = self.known.proposed
         origins = {digest: proposal.in_words for digest, proposal in proposed.items()}
-        asked = {*self.known.labels, *([self.task.network.digest] if self.own_is_labelled else [])}
-        return Searched(chosen, frozenset(asked), origins, self.kept)
-
-    @property
-    def own_is_labelled(self) -> bool:
-        """Whether the input network gets a label: its accuracy, or its given weights, need one."""
-        return self.task.max_accuracy_drop is not None or self.task.trained is not None
+        asked = [*self.known.labels.values(), *([self.own] if self.own else [])]
+        return Searched(contest, asked, origins)
 
     @property
     def in_time(self) -> bool:
@@ -107,11 +103,14 @@ class GuidedSearch:
     def prepare(self) -> None:
         """See what the archive knows; label the input network where its accuracy is needed."""
         with self.folder.timed(LABEL):
-            self.kept, self.known.labels = known_before(self.task, self.resources, self.folder)
+            known = known_at_start(self.resources.archive, self.folder)
+            self.known.labels = known_before(self.task, self.resources, known)
             check_given_weights(self.task, self.resources)
-            if self.task.max_accuracy_drop is not None:
-                own = label_networks([self.task.network], self.task, self.resources, "labels")
-                self.reference = own[0].accuracy
+            by_drop = self.task.max_accuracy_drop is not None
+            if by_drop or self.task.trained is not None:
+                labelled = label_networks([self.task.network], self.task, self.resources, "labels")
+                self.own = labelled[0]
+                self.reference = self.own.accuracy if by_drop else None
 
     def start(self) -> None:
         """Label a stratified start: the input network thinned to the budget, and random ones.

@@ -10,6 +10,7 @@ import torch
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.spaces import Limits
 from archpress.compression.budget import Budget
+from archpress.compression.contest import Contest
 from archpress.compression.joint.candidates import Candidate, Candidates, decode_path, rank
 from archpress.compression.joint.descent import descend, mean_distance
 from archpress.compression.joint.objective import Objective
@@ -90,8 +91,8 @@ class JointSearch:
         with self.folder.timed("search"):
             search = self.search(embedding, labels)
         return Searched(
-            self.finalists(search),
-            frozenset({*search.labelled, *(c.architecture.digest for c, _ in search.measured)}),
+            Contest(self.finalists(search)),
+            [*search.labelled.values(), *(label for _, label in search.measured)],
             {digest: _origin(candidate) for digest, candidate in search.found.items()},
         )
 

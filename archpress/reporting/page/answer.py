@@ -22,7 +22,7 @@ def build(view: RunView, networks: Networks) -> str:
     """Return before and after in figures, warnings, and where the files are."""
     warnings = "".join(paragraph(text, "warning") for text in warnings_of(view))
     if view.result is None:
-        reason = paragraph(f"It said: {view.failure}", "warning") if view.failure else ""
+        reason = paragraph(f"It said: {view.failure}", "warning") if view.state == "failed" else ""
         last = paragraph(f"Stages so far: {', '.join(view.seconds) or 'none'}.")
         return paragraph(STATES[view.state], "state") + reason + last + warnings
     base, compressed = view.result["base"], view.result["compressed"]

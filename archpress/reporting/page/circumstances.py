@@ -10,7 +10,8 @@ from archpress.reporting.run_view import RunView
 
 def build(view: RunView, networks: Networks) -> str:
     """Return notes, the environment and all settings."""
-    notes = "".join(paragraph(f"{note}.") for note in view.network.get("notes", []))
+    said = (*view.network.get("notes", []), view.network.get("known", ""))
+    notes = "".join(paragraph(f"{note}.") for note in said if note)
     environment = [[name, str(value)] for name, value in view.environment.items()]
     parts = [notes]
     if environment:

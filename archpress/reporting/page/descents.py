@@ -15,26 +15,26 @@ def build(view: RunView, networks: Networks) -> str:
         return missing("No descent was made yet.")
     joint = view.settings.search.method == "joint"
     measured = {r["architecture"]: r["accuracy"] for r in view.proposals if r.get("accuracy")}
-    key = "predicted_accuracy" if joint else "value"
-    plots = [_ways(view.descent, key, measured)]
+    rows = [{**row, "predicted": view.predicted(row) or 0.0} for row in view.descent]
+    plots = [_ways(rows, measured)]
     if joint:
         plots.append(_objective(view.descent))
     return "".join(plots) + _words(view.descent, joint)
 
 
-def _ways(rows: list[dict[str, Any]], key: str, measured: dict[str, float]) -> str:
+def _ways(rows: list[dict[str, Any]], measured: dict[str, float]) -> str:
     ways: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for row in rows:
         ways.setdefault((row["round"], row["start"]), []).append(row)
     traces: list[dict[str, Any]] = []
     for (number, start), way in sorted(ways.items()):
-        best = [max((r for r in way if r["step"] == step), key=lambda r: r[key])
+        best = [max((r for r in way if r["step"] == step), key=lambda r: r["predicted"])
                 for step in sorted({r["step"] for r in way})]  # fmt: skip
         own = best[0].get("from_input", start == 0)
         traces.append(
             {
                 "type": "scatter", "mode": "lines+markers", "x": [r["step"] for r in best],
-                "y": [round(100 * r[key], 3) for r in best],
+                "y": [round(100 * r["predicted"], 3) for r in best],
                 "name": f"round {number}, {'input network' if own else f'start {start}'}",
                 "customdata": [r["architecture"] for r in best],
                 "line": {"color": RED if own else BLUE, "width": 2 if own else 1},

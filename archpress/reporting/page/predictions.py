@@ -16,18 +16,18 @@ from archpress.reporting.run_view import RunView
 def build(view: RunView, networks: Networks) -> str:
     """Return predicted against measured accuracy and parameters, with rank correlations."""
     joint = view.settings.search.method == "joint"
-    key = "predicted_accuracy" if joint else "value"
-    rows = [row for row in view.proposals if row.get("accuracy") is not None and row.get(key)]
+    rows = [{**row, "predicted": view.predicted(row)} for row in view.proposals]
+    rows = [row for row in rows if row.get("accuracy") is not None and row["predicted"]]
     if not rows:
         return missing("No network was proposed by regressors yet.")
-    plots = [_accuracies(rows, key, joint)]
+    plots = [_accuracies(rows, joint)]
     if joint:
         plots.append(_parameters(rows))
     return "".join(plots) + _words(view)
 
 
-def _accuracies(rows: list[dict[str, Any]], key: str, joint: bool) -> str:
-    predicted = [100 * row[key] for row in rows]
+def _accuracies(rows: list[dict[str, Any]], joint: bool) -> str:
+    predicted = [100 * row["predicted"] for row in rows]
     measured = [100 * row["accuracy"] for row in rows]
     said = "predicted accuracy, %" if joint else "predicted to be at least, %"
     correlation = _spearman(predicted, measured)

@@ -68,6 +68,6 @@ def _of_speed(view: RunView) -> Iterator[str]:
 
 
 def _of_labels(view: RunView) -> Iterator[str]:
-    failed = sum(run.status not in ("ok", "diverged", "at_chance") for run in view.runs)
+    failed = sum(run.status not in ("ok", "diverged", "at_chance") for run in view.own_runs)
     if failed:
-        yield f"{failed} of {len(view.runs)} trainings failed; the ledger says of what."
+        yield f"{failed} of {len(view.own_runs)} trainings failed; the ledger says of what."

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from archpress.compression.guided.knowledge import KNOWN, Knowledge, known_before
+from archpress.compression.guided.knowledge import Knowledge, known_before
 from archpress.compression.guided.proposals import Proposal
+from archpress.compression.known import KNOWN, known_at_start
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import load_settings
 from archpress.compression.task import CompressionTask, Resources
 from archpress.datasets.dataset import DataSet, from_tensors
 from archpress.evaluation.archive import Archive
-from archpress.evaluation.record import Evaluation, Job
+from archpress.evaluation.record import Evaluation, Job, Label
 from archpress.evaluation.sweep import evaluate
 from archpress.training.recipe import TrainingRecipe
 from tests.compression.tasks import LABEL, Scripted, label_of, make_task, network_of, tiny_data
@@ -47,10 +48,15 @@ def label(
     evaluate(networks, recipe, archive, executor)
 
 
+def labels_known(archive: Archive, folder: RunFolder, task: CompressionTask) -> dict[str, Label]:
+    resources = Resources(archive, Scripted(task.data), folder.path)
+    return known_before(task, resources, known_at_start(archive, folder))
+
+
 def known(archive: Archive, folder: RunFolder, task: CompressionTask | None = None) -> set[int]:
     """Widths of the networks that a search knows."""
     task = task or make_task()
-    _, found = known_before(task, Resources(archive, Scripted(task.data), folder.path), folder)
+    found = labels_known(archive, folder, task)
     assert all(digest == found[digest].architecture.digest for digest in found)
     widths = {network_of(width).digest: width for width in range(1, 20)}
     return {widths[digest] for digest in found}
@@ -110,7 +116,7 @@ def test_what_the_archive_has_lost_is_known_no_more(
 def test_a_label_is_the_mean_of_all_its_runs(archive: Archive, folder: RunFolder) -> None:
     label(archive, 2, recipe=TWO_SEEDS)
     task = make_task(label_recipe=TWO_SEEDS)
-    _, found = known_before(task, Resources(archive, Scripted(task.data), folder.path), folder)
+    found = labels_known(archive, folder, task)
     (only,) = found.values()
     assert only.accuracy == pytest.approx(0.705)  # 0.70 and 0.71
     assert [run.seed for run in only.evaluations] == [0, 1]
@@ -129,8 +135,7 @@ def test_a_failed_run_is_known_and_nothing_to_learn_from(
     label(archive, 2)
     label(archive, 3, accuracy=None)
     task = make_task()
-    resources = Resources(archive, Scripted(task.data), folder.path)
-    knowledge = Knowledge(known_before(task, resources, folder)[1])
+    knowledge = Knowledge(labels_known(archive, folder, task))
     assert [x.architecture for x in knowledge.usable] == [network_of(2)]
     assert knowledge.has(network_of(3))
     assert not knowledge.has(network_of(4))

@@ -56,6 +56,11 @@ def quick() -> Iterator[None]:
         yield
 
 
+def digests(searched: Searched) -> set[str]:
+    """The networks that a search asked for a label of, or knew."""
+    return {label.architecture.digest for label in searched.asked}
+
+
 class BySize(Scripted):
     """Labels that grow with size: 0.1 an octave, 0.9 from ``enough`` parameters on."""
 
@@ -140,10 +145,10 @@ def copied(plain: Run, home: Path) -> Path:
 
 
 def test_as_many_labels_are_made_as_the_settings_say(plain: Run) -> None:
-    assert len(plain.jobs) == len(plain.searched.labelled) == len(plain.proposals) == 20
+    assert len(plain.jobs) == len(digests(plain.searched)) == len(plain.proposals) == 20
     assert Counter(row["round"] for row in plain.proposals) == {0: 8, 1: 6, 2: 6}
     assert {job.recipe for job in plain.jobs} == {make_task().label_recipe}
-    assert {job.architecture.digest for job in plain.jobs} == plain.searched.labelled
+    assert {job.architecture.digest for job in plain.jobs} == digests(plain.searched)
 
 
 def test_sources_have_their_shares_of_every_batch(plain: Run) -> None:
@@ -195,8 +200,8 @@ def test_descents_and_regressors_are_written_down(plain: Run) -> None:
 
 def test_finalists_are_labelled_networks_and_their_origins_are_told(plain: Run) -> None:
     (finalist,) = plain.searched.finalists
-    assert finalist.architecture.digest in plain.searched.labelled
-    assert set(plain.searched.origins) == set(plain.searched.labelled)
+    assert finalist.architecture.digest in digests(plain.searched)
+    assert set(plain.searched.origins) == set(digests(plain.searched))
     measured = [label.accuracy or 0 for label in plain.stage.known.usable]
     own = {x.architecture.digest: x.accuracy for x in plain.stage.known.usable}
     assert (own[finalist.architecture.digest] or 0) >= np.quantile(measured, 0.7)
@@ -258,7 +263,7 @@ def test_an_archive_that_knows_enough_makes_the_start_unnecessary(
     later = run(tmp_path)
     assert later.sources(0) == {}
     assert later.sources(1) == {"gradient": 3, "mutation": 2, "random": 1}
-    assert not {row["architecture"] for row in later.proposals} & plain.searched.labelled
+    assert not {row["architecture"] for row in later.proposals} & digests(plain.searched)
     assert len(later.jobs) == 6
     (row,) = read_json_lines(later.folder / "regressors.jsonl")
     assert row["labels"] == 20
@@ -276,7 +281,7 @@ def test_an_archive_that_knows_some_leaves_the_rest_to_label(
         stage.start()
     rows = read_json_lines(tmp_path / "run" / "proposals.jsonl")
     assert 2 <= len(rows) <= 3  # the thinned input network is known
-    assert not {row["architecture"] for row in rows} & plain.searched.labelled
+    assert not {row["architecture"] for row in rows} & digests(plain.searched)
 
 
 # ------------------------------------------------------------------ bounds of time, size, latency
@@ -320,7 +325,7 @@ def test_a_drop_asks_for_smaller_networks_round_by_round(tmp_path: Path) -> None
     found = run(tmp_path, task, rounds=4, batch=4, mutation=0.25)
     assert found.stage.reference == pytest.approx(0.9)
     assert task.network in {job.architecture for job in found.jobs}
-    assert task.network.digest in found.searched.labelled
+    assert task.network.digest in digests(found.searched)
     bounds = found.stage.bounds
     assert len(bounds) == 4
     assert bounds[0] < 75_626  # the start had some within the drop
