@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from archpress.architectures.architecture import Architecture
 from archpress.baselines import width_scaling
 from archpress.compression.finishing import teacher_of, tested, train_finally, train_input
 from archpress.compression.result import CompressionResult
@@ -19,24 +20,40 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     Raises:
         BudgetError: There is no budget, or width 1 everywhere exceeds it.
     """
-    return taught(
-        "distillation", "uniform thinning, taught by the input network", 0, task, resources
-    )
+    origin = "uniform thinning, taught by the input network"
+    return taught("distillation", origin, thinned("distillation", task), task, resources)
 
 
-def taught(
-    name: str, origin: str, hint_epochs: int, task: CompressionTask, resources: Resources
-) -> CompressionResult:
-    """Return the thinned input network, taught by the trained one with or without hints.
-
-    Epochs with hints, of all seeds, are the result's ``label_epochs``.
+def thinned(name: str, task: CompressionTask) -> Architecture:
+    """Return the input network thinned to the budget, as a student.
 
     Raises:
         BudgetError: There is no budget, or width 1 everywhere exceeds it.
     """
     if not task.budget.bounds:
         raise BudgetError(f"{name} needs a budget, of parameters or anything else")
-    student = width_scaling.measured(task)
+    return width_scaling.measured(task)
+
+
+def taught(
+    name: str,
+    origin: str,
+    student: Architecture,
+    task: CompressionTask,
+    resources: Resources,
+    hint_epochs: int = 0,
+) -> CompressionResult:
+    """Return a student, taught by the trained input network with or without hints.
+
+    Args:
+        name: Of the method.
+        origin: Where the student comes from, in words.
+        student: The network to teach.
+        task: Gives the teacher, the final recipe and the data.
+        resources: Archive, executor and run folder.
+        hint_epochs: Epochs with hints before the others; of all seeds, they are the result's
+            ``label_epochs``.
+    """
     if hint_epochs:
         guided_and_hint(student, task.network)  # refused before anything is trained
     own = train_input(task, resources)

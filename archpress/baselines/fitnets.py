@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from archpress.baselines.distillation import taught
+from archpress.baselines.distillation import taught, thinned
 from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
 
@@ -18,4 +18,4 @@ def compress(task: CompressionTask, resources: Resources) -> CompressionResult:
     """
     epochs = ceil(HINT_SHARE * task.final_recipe.epochs)
     origin = "uniform thinning, taught with hints by the input network"
-    return taught("fitnets", origin, epochs, task, resources)
+    return taught("fitnets", origin, thinned("fitnets", task), task, resources, epochs)

@@ -9,8 +9,8 @@ from typing import Any
 
 from archpress.baselines import find_baseline
 from archpress.compression.preparation import load_data
-from archpress.compression.run_folder import read_record, require_same
-from archpress.compression.runs import compress_in, rival_in
+from archpress.compression.run_folder import read_record, require_same, seconds_by_stage
+from archpress.compression.runs import Method, compress_in, rival_in
 from archpress.compression.settings import RunSettings, load_settings
 from archpress.compression.task import Progress, silent
 from archpress.datasets.dataset import DataSet
@@ -18,7 +18,14 @@ from archpress.embedding.model import Embedding
 from archpress.errors import BudgetError, SettingsError, TrainingError
 from archpress.files import write_json, write_text
 from archpress.reporting.page import write_report
-from archpress.reproduction.scales import METHODS, SCALED_DOWN, Method, Scale, flags_of
+from archpress.reproduction.scales import (
+    METHODS,
+    RunName,
+    Scale,
+    flags_of,
+    in_figures,
+    searched_in_figures,
+)
 
 FAILURES = (BudgetError, TrainingError)
 """What a method may come to that is a row of a table: nothing within the budget, or untrainable."""
@@ -62,7 +69,7 @@ class Bench:
     workers: int = 0
     progress: Progress = silent
 
-    def settings(self, method: Method) -> RunSettings:
+    def settings(self, method: RunName) -> RunSettings:
         """Return the settings of a method's run: the profile's, the file's, flags over both.
 
         Raises:
@@ -94,10 +101,11 @@ class Bench:
         """The data, loaded once."""
         return load_data(self.settings("paper"))
 
-    def run(self, method: Method) -> dict[str, Any]:
+    def run(self, method: RunName) -> dict[str, Any]:
         """Return ``result.json`` of a method's run; made, or continued, where it is not there.
 
-        Where the search came to nothing that can be trained, ``{"failed": why}`` takes its place;
+        Where the search came to nothing that can be trained, ``{"failed": why, "seconds": ...}``
+        takes its place;
         with ``METHOD-failed.json`` deleted it is tried again.
 
         Raises:
@@ -113,11 +121,15 @@ class Bench:
             try:
                 compress_in(path, settings, there, self.progress, self.data_set)
             except FAILURES as error:
-                return _failed(failure, error)
+                return _failed(failure, error, seconds_by_stage(path))
         return read_record(path / "result.json", "base", "compressed", "rivals", "seconds")
 
-    def rival(self, name: str) -> dict[str, Any]:
+    def rival(self, name: str, method: Method | None = None) -> dict[str, Any]:
         """Return the record of a rival at the task of our default method's run, or why it failed.
+
+        Args:
+            name: Of the rival.
+            method: What it does; None for the baseline of that name.
 
         Raises:
             TrainingError: That run itself came to nothing.
@@ -130,7 +142,8 @@ class Bench:
             return read_record(failure, "failed")
         if name not in ours["rivals"]:
             try:
-                rival_in(path, name, find_baseline(name), self.progress, self.data_set)
+                solve = method or find_baseline(name)
+                rival_in(path, name, solve, self.progress, self.data_set)
             except FAILURES as error:
                 return _failed(failure, error)
         found: dict[str, Any] = self.run("archpress")["rivals"][name]
@@ -151,8 +164,12 @@ class Bench:
 
     def write(self, name: str, outcome: Outcome) -> list[Path]:
         """Write ``NAME.json``, ``NAME.md`` and figures; return the paths."""
+        settings, ours = self.settings("paper"), self.settings("archpress")
+        images = len(self.data_set.train)
         scaled = (
-            f"Profile `{self.scale}`, data {self.data}; scaled down: {SCALED_DOWN[self.scale]}."
+            f"Profile `{self.scale}`, data {self.data}, input network {settings.network}. The "
+            "paper's recipe here, the paper's own numbers in brackets: "
+            f"{in_figures(settings, images)}. {searched_in_figures(ours, images)}."
         )
         if self.written:
             changes = ", ".join(f"{name} = {value}" for name, value in self.written.items())
@@ -170,8 +187,10 @@ class Bench:
         ]
 
 
-def _failed(file: Path, error: Exception) -> dict[str, Any]:
-    write_json(file, {"failed": str(error)})
+def _failed(
+    file: Path, error: Exception, seconds: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    write_json(file, {"failed": str(error), **({"seconds": seconds} if seconds else {})})
     return read_record(file, "failed")
 
 

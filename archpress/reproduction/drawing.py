@@ -6,7 +6,7 @@ from typing import Any
 
 from archpress.optional import require
 
-INK, BLUE, RED, ORANGE = "#333333", "#2b6cb0", "#c53030", "#dd6b20"
+BLUE, RED, ORANGE = "#2b6cb0", "#c53030", "#dd6b20"
 
 
 def drawn(

@@ -60,23 +60,24 @@ def run(bench: Bench) -> Outcome:
     starts = [paper.start, *(label.architecture for label in labels)]
     starts = list(dict.fromkeys(starts))[:STARTS]
     decoded: dict[Architecture, None] = {}
-    valid = 0
+    valid: set[Architecture] = set()
     for start in starts:
         for network, rules in paper.walk(start).decoded[1:]:
             decoded.setdefault(network)
-            valid += not rules
+            if not rules:
+                valid.add(network)
     groups = {"decodings": list(decoded), "random networks": paper.population()}
     shares = {name: shares_of(networks) for name, networks in groups.items()}
     rows = [[motif, *(f"{100 * shares[name][motif]:.1f} %" for name in groups)] for motif in MOTIFS]
     head = ["pattern", *(f"{name} ({len(each)})" for name, each in groups.items())]
     facts: dict[str, Any] = {
-        "starts": len(starts), "distinct_decodings": len(decoded), "valid_decodings": valid,
+        "starts": len(starts), "distinct_decodings": len(decoded), "valid_decodings": len(valid),
         "shares": shares,
     }  # fmt: skip
     text = (
         markdown(head, rows)
         + f"\nNetworks with the pattern. {len(starts)} descents, {len(decoded)} distinct decodings"
-        + f" made to build; {valid} were valid as decoded.\n"
+        + f" made to build; {len(valid)} were valid as decoded.\n"
     )
     return Outcome(facts, text, {"motifs": drawn(lambda _, axes: _draw(axes[0], shares))})
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
-from archpress.compression.joint.descent import descend
+from archpress.compression.joint.descent import descend, mean_distance
 from archpress.compression.joint.objective import Objective
 from archpress.compression.joint.repair import Repaired, repair
 from archpress.compression.labelling import label_networks
@@ -94,7 +95,18 @@ class PaperRun:
         """Return L_c of the run, or with another weight of the parameters."""
         table = self.settings.search
         weight = table.parameter_weight if weight is None else weight
-        return Objective(self.embedding, table.target_accuracy, 0, weight)
+        target = self.task.budget.parameters or 0
+        return Objective(self.embedding, table.target_accuracy, target, weight)
+
+    @cached_property
+    def step_size(self) -> float:
+        """eta, as the run's search has it: in units of the embedding where steps are normalised."""
+        table = self.settings.search
+        if table.step != "normalised":
+            return table.step_size
+        networks = [self.start, *self.population()]
+        usable = [network for network in networks if not why_inexpressible(network)]
+        return table.step_size * mean_distance(self.embedding.encode(usable))
 
     def walk(
         self,
@@ -107,7 +119,7 @@ class PaperRun:
         path = list(
             descend(
                 self.objective(weight), self.embedding.encode([origin]), steps or table.steps,
-                table.step_size, table.step == "normalised",
+                self.step_size, table.step == "normalised",
             )
         )  # fmt: skip
         points = torch.cat([step.embedding for step in path])

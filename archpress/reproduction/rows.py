@@ -3,16 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from archpress.baselines import NAMES
+
 
 def own_seconds(result: Mapping[str, Any]) -> dict[str, float]:
     """Return the seconds of a run's own stages: those of rivals in its folder are left out."""
     stages = result.get("seconds", {})
-    return {stage: value for stage, value in stages.items() if stage not in result["rivals"]}
+    others = {*NAMES, *result.get("rivals", ())}
+    return {stage: value for stage, value in stages.items() if stage not in others}
 
 
 def hours(result: Mapping[str, Any]) -> float:
-    """Return the wall-clock hours of a run's own stages; 0 of one that failed."""
-    return sum(own_seconds(result).values()) / 3_600 if "seconds" in result else 0.0
+    """Return the wall-clock hours of a run's own stages."""
+    return sum(own_seconds(result).values()) / 3_600
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

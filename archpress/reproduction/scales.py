@@ -2,11 +2,13 @@
 
 from typing import Any, Literal
 
+from archpress.compression.settings import RunSettings
 from archpress.errors import SettingsError, nearest
 from archpress.reproduction.published import TABLE_1
+from archpress.training.recipe import TrainingRecipe
 
-Method = Literal["paper", "archpress"]
-METHODS: tuple[Method, ...] = ("paper", "archpress")
+RunName = Literal["paper", "archpress"]
+METHODS: tuple[RunName, ...] = ("paper", "archpress")
 Scale = Literal["paper", "gpu", "cpu"]
 SCALES: tuple[Scale, ...] = ("paper", "gpu", "cpu")
 
@@ -20,19 +22,38 @@ NETWORKS = {"fashion-mnist": "conv7", "digits": "digits-cnn"}
 SMALL_NETWORKS = {"cifar10": "conv10-eighth", "cifar100": "conv10-eighth", "svhn": "conv10-eighth"}
 """Input networks that two cores can train: every width of CONV-10 divided by 8."""
 
-SCALED_DOWN: dict[Scale, str] = {
-    "paper": "nothing",
-    "gpu": (
-        "600 networks (paper: 1,500), labels of 2 epochs (3 of small data) and one seed (5 and 5), "
-        "final training of 30 epochs and 3 seeds (50 or 150, 5)"
-    ),
-    "cpu": (
-        "160 networks (paper: 1,500), labels of 3 epochs on 10,000 images and one seed (5 on all, "
-        "5 seeds), 10,000 iterations (80,000 or 100,000), networks of at most a quarter of the "
-        "input network's MACs, final training of 8 epochs and 3 seeds (50 or 150, 5)"
-    ),
-}
-"""What each scale leaves of the paper's numbers, in words."""
+
+def in_figures(settings: RunSettings, images: int) -> str:
+    """Return the numbers of a run of the paper's recipe, the paper's own in brackets.
+
+    Args:
+        settings: The run's settings.
+        images: Training images of the data.
+    """
+    label, final = settings.label.resolve(images), settings.final.resolve(images)
+    parts = (
+        f"{settings.space.networks:,} networks labelled (1,500)",
+        f"{_shown(label, images)} (5 on all) and {label.seeds} initialisations each (5)",
+        f"{settings.embedding.iterations:,} iterations of the fit (80,000 or 100,000)",
+        f"networks of at most {settings.space.max_macs} of the input network's MACs (not said)",
+        f"final training of {final.epochs} epochs (50 or 150) and {final.seeds} seeds (5)",
+    )
+    return ", ".join(parts)
+
+
+def searched_in_figures(settings: RunSettings, images: int) -> str:
+    """Return what archpress and the rivals that label spend, in words."""
+    guided, label = settings.guided, settings.label.resolve(images)
+    return (
+        f"archpress, and rivals that label: {guided.labels} labels, {_shown(label, images)}, then "
+        f"{guided.contenders} networks trained {guided.contender_epochs} times as long; "
+        f"{settings.final.finalists} get the final training"
+    )
+
+
+def _shown(recipe: TrainingRecipe, images: int) -> str:
+    few = recipe.images is not None and recipe.images < images
+    return f"{recipe.epochs} epochs on {f'{recipe.images:,}' if few else 'all'} images"
 
 
 def input_network(data: str, scale: Scale) -> str:
@@ -41,7 +62,7 @@ def input_network(data: str, scale: Scale) -> str:
     return small.get(data) or NETWORKS.get(data, "conv10")
 
 
-def flags_of(data: str, scale: Scale, method: Method) -> tuple[str, Flags]:
+def flags_of(data: str, scale: Scale, method: RunName) -> tuple[str, Flags]:
     """Return a profile, and what is changed in it by dotted name.
 
     The default method compresses as much as the paper reports for the data.
@@ -57,7 +78,10 @@ def flags_of(data: str, scale: Scale, method: Method) -> tuple[str, Flags]:
     if method == "archpress":
         compression = TABLE_1[data].compression if data in TABLE_1 else 10.0
         flags |= {"search.target_parameters": f"{100 / compression:.3f}%"}
-        flags |= {} if scale == "cpu" else {"space.max_macs": "100%"}
+        if scale != "cpu":
+            flags |= {"space.max_macs": "100%"}
+        elif data in TABLE_1:
+            flags |= {"label.recipe": "label-small", "guided.contender_epochs": 10}
         return "cpu", flags
     return "paper", flags | _paper(data, scale)
 

@@ -7,13 +7,13 @@ from archpress.reporting.tables import percent
 from archpress.reproduction.bench import Bench, Outcome
 from archpress.reproduction.published import TABLE_1
 from archpress.reproduction.rows import hours, markdown, own_seconds
-from archpress.reproduction.scales import Method
+from archpress.reproduction.scales import RunName
 
 HEAD = (
     "who", "input network", "its parameters", "its accuracy, %", "change, points", "compression",
     "label epochs", "hours",
 )  # fmt: skip
-TITLES: dict[Method, str] = {"paper": "the paper's recipe, here", "archpress": "archpress"}
+TITLES: dict[RunName, str] = {"paper": "the paper's recipe, here", "archpress": "archpress"}
 
 
 def run(bench: Bench) -> Outcome:
@@ -38,7 +38,7 @@ def _published(data: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _ours(bench: Bench, method: Method, result: dict[str, Any]) -> list[str]:
+def _ours(bench: Bench, method: RunName, result: dict[str, Any]) -> list[str]:
     if "failed" in result:
         return [
             TITLES[method],

@@ -3,8 +3,13 @@
 Below the line what the paper left out: what an engineer would have done instead.
 """
 
+from functools import partial
 from typing import Any
 
+from archpress.architectures.architecture import Architecture
+from archpress.baselines.distillation import taught
+from archpress.compression.result import CompressionResult
+from archpress.compression.task import CompressionTask, Resources
 from archpress.optional import require
 from archpress.reporting.intervals import difference
 from archpress.reporting.tables import percent
@@ -17,6 +22,7 @@ LEFT_OUT = (
     "magnitude_pruning", "distillation", "random_search", "local_search", "width_scaling",
     "compound_scaling",
 )  # fmt: skip
+TAUGHT = "archpress_taught"
 HEAD = (
     "method", "paper on CIFAR-10: %", "parameters", "here: accuracy, %", "parameters", "MACs",
     "archpress minus it, points", "epochs before the final training", "taught",
@@ -30,12 +36,14 @@ def run(bench: Bench) -> Outcome:
     """
     require("torch_pruning", "bench")
     rivals = {name: bench.rival(name) for name in (*PUBLISHED, *LEFT_OUT)}
+    rivals[TAUGHT] = bench.rival(TAUGHT, partial(_taught, bench.run("archpress")))
     paper, ours = bench.run("paper"), bench.run("archpress")
     accuracies = ours["compressed"]["test_accuracy"]
     rows = [_row("input network", ours["base"], accuracies)]
     rows += [_row(name, rivals[name], accuracies) for name in PUBLISHED]
     rows.append(_row("paper", paper.get("compressed", paper), accuracies))
     rows.append(_row("archpress", ours["compressed"], []))
+    rows.append(_row(TAUGHT, rivals[TAUGHT], accuracies))
     rows += [_row(name, rivals[name], accuracies) for name in LEFT_OUT]
     spent = sum(ours["seconds"].values()) / 3_600 + hours(paper)
     note = (
@@ -47,12 +55,19 @@ def run(bench: Bench) -> Outcome:
     return Outcome(facts, markdown(HEAD, rows) + note)
 
 
+def _taught(ours: dict[str, Any], task: CompressionTask, resources: Resources) -> CompressionResult:
+    """Teach archpress's network as `distillation` teaches the thinned one: rows to compare."""
+    student = Architecture.from_json(ours["compressed"]["architecture"])
+    origin = "archpress's network, taught by the input network"
+    return taught(TAUGHT, origin, student, task, resources)
+
+
 def _row(name: str, record: dict[str, Any], ours: list[float]) -> list[str]:
     accuracy, parameters = TABLE_2.get(name, ("", ""))
     if "failed" in record:
         title = name.replace("_", " ")
         return [title, str(accuracy), parameters, record["failed"], "", "", "", "", ""]
-    titles = {"paper": "architecture compression, the paper's recipe"}
+    titles = {"paper": "architecture compression, the paper's recipe", TAUGHT: "archpress, taught"}
     return [
         titles.get(name, name.replace("_", " ")),
         str(accuracy),

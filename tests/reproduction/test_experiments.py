@@ -17,6 +17,8 @@ from archpress.architectures.layers import BatchNorm, Convolution, Linear, MaxPo
 from archpress.architectures.references import conv7, digits_cnn
 from archpress.baselines import NAMES as RIVALS
 from archpress.compression import runs
+from archpress.compression.budget import Budget
+from archpress.compression.joint.descent import mean_distance
 from archpress.errors import (
     BudgetError,
     MissingExtraError,
@@ -36,7 +38,7 @@ from archpress.reproduction.paper_run import PaperRun
 from archpress.reproduction.published import TABLE_1, TABLE_2
 from archpress.reproduction.rows import hours
 from archpress.reproduction.scales import SCALES, flags_of
-from archpress.reproduction.table2 import LEFT_OUT, PUBLISHED
+from archpress.reproduction.table2 import LEFT_OUT, PUBLISHED, TAUGHT
 from tests.reproduction.toy import SHARDS, bench, quick, write_data
 
 
@@ -70,7 +72,8 @@ def test_every_experiment_writes_its_facts_its_table_and_its_figures(
     assert (facts["experiment"], facts["data"], facts["profile"]) == (name, "digits", "cpu")
     text = (made.folder / f"{name}.md").read_text()
     assert text.startswith(f"# {name}\n")
-    assert "scaled down: 160 networks" in text
+    assert "12 networks labelled (1,500), 1 epochs on 128 images (5 on all)" in text
+    assert "archpress, and rivals that label: 9 labels, 1 epochs on 128 images" in text
     assert "Changed over that: space.networks = 12," in text
     for figure in outcomes[name].figures:
         svg = (made.folder / f"{figure}.svg").read_text()
@@ -115,8 +118,10 @@ def test_table_2_has_a_row_for_every_method_with_figures_of_real_runs(
         if line.startswith("|")
     }
     names = [name.replace("_", " ") for name in (*PUBLISHED, *LEFT_OUT)]
-    assert {"input network", "archpress", *names} <= rows.keys()
-    assert len(rows) == len(names) + 3
+    assert {"input network", "archpress", "archpress, taught", *names} <= rows.keys()
+    assert len(rows) == len(names) + 4
+    assert rows["archpress, taught"][3:5] == rows["archpress"][3:5], "the same network"
+    assert rows["archpress, taught"][7] == "yes"
     records = made.run("archpress")["rivals"]
     for name in (*PUBLISHED, *LEFT_OUT):
         row = rows[name.replace("_", " ")]
@@ -170,11 +175,11 @@ def test_table_2_knows_its_rivals_and_what_they_took_the_first_time(
     outcomes: dict[str, Outcome], made: Bench
 ) -> None:
     facts = outcomes["table2"].facts
-    assert {*facts["archpress"]["rivals"]} == {*PUBLISHED, *LEFT_OUT}
+    assert {*facts["archpress"]["rivals"]} == {*PUBLISHED, *LEFT_OUT, TAUGHT}
     seconds = made.run("archpress")["seconds"]
     assert {*PUBLISHED, *LEFT_OUT} <= seconds.keys()
     assert facts == find_experiment("table2")(made).facts
-    own = sum(value for stage, value in seconds.items() if stage not in RIVALS)
+    own = sum(value for stage, value in seconds.items() if stage not in (*RIVALS, TAUGHT))
     assert hours(made.run("archpress")) == pytest.approx(own / 3_600)
     assert find_experiment("table1")(made).markdown == outcomes["table1"].markdown
 
@@ -204,6 +209,20 @@ def test_the_path_of_figure_2_begins_at_the_input_network(made: Bench) -> None:
     assert torch.equal(walk.points[:1], paper.embedding.encode([digits_cnn()]))
     for (network, _), again in zip(walk.decoded, walk.again, strict=True):
         assert torch.allclose(again, paper.embedding.encode([network])[0])
+
+
+def test_what_is_walked_again_is_the_descent_of_the_run(made: Bench) -> None:
+    paper = PaperRun.of(made)
+    rows = map(json.loads, (made.folder / "paper" / "descent.jsonl").read_text().splitlines())
+    first = [row for row in rows if (row["round"], row["start"]) == (0, 0)]
+    predicted = [row["predicted_accuracy"] for row in first]
+    assert paper.walk().accuracies.tolist() == pytest.approx(predicted, abs=1e-5)
+    search = paper.settings.search.model_copy(update={"step": "normalised", "step_size": 0.5})
+    changed = replace(paper, settings=paper.settings.model_copy(update={"search": search}))
+    networks = [paper.start, *paper.population()]
+    assert changed.step_size == 0.5 * mean_distance(paper.embedding.encode(networks))
+    bounded = replace(paper, task=replace(paper.task, budget=Budget(1_234)))
+    assert bounded.objective().parameters == 1_234
 
 
 def test_principal_axes_are_those_of_the_largest_variance() -> None:
