@@ -7,7 +7,7 @@ Killed and called again, it goes on; ``--table`` prints what is there::
 
 All arms have the same task, labels, contest and final training, and take turns repeat by repeat.
 They share an archive, so that a network that two of them ask for is trained once, but none knows
-what another has labelled. ``--known`` begins with the runs of an export, such as the one on record.
+what another has labelled. ``--known`` begins with the runs of another archive.
 """
 
 import argparse

@@ -26,6 +26,8 @@ TRIES = 5
 """How many times as many changes are drawn as are wanted, since some were labelled before."""
 JUDGED = 20
 """As many where regressors choose among them."""
+PARTS = 100
+"""In which the progress of a label is told."""
 CAUTION = 0.5
 """Standard deviations below its mean that a prediction counts, as in the guided search."""
 
@@ -60,11 +62,18 @@ class Asked:
     def label(self, networks: Iterable[Architecture]) -> list[Label]:
         """Return the labels of distinct networks, of as many as are left."""
         wanted = list(networks)[: self.left]
+        before = len(self.labels)
+
+        def tell(done: int, total: int) -> None:
+            labelled = before + len(wanted) * done / max(total, 1)
+            self.resources.progress("labels", round(PARTS * labelled), PARTS * self.task.labels)
+
         found = evaluate(
-            wanted, self.task.label_recipe, self.resources.archive, self.resources.executor
-        ).labels
+            wanted, self.task.label_recipe, self.resources.archive, self.resources.executor,
+            on_progress=tell,
+        ).labels  # fmt: skip
         self.labels |= dict(zip(wanted, found, strict=True))
-        self.resources.progress("labels", len(self.labels), self.task.labels)
+        tell(1, 1)
         return list(found)
 
     def drawn(self, count: int) -> list[Architecture]:

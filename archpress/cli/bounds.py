@@ -57,6 +57,7 @@ def profile(
     from archpress.compression.reachable import reach
     from archpress.compression.settings import load_settings
     from archpress.datasets import sources
+    from archpress.importing.networks import assumes_shape
     from archpress.reporting.profiling import profile_table
 
     flags = {
@@ -70,7 +71,7 @@ def profile(
     shape = shape_of(input_shape) if input_shape else None
     of_data = shape is None and "name" in chosen.data.model_fields_set
     found = _found(chosen, shape, classes, of_data)
-    if not (of_data or shape):
+    if not (of_data or shape) and assumes_shape(network):
         said = ",".join(map(str, found.input_shape))
         out.print(f"for images of {said}: --data or --input-shape says others", highlight=False)
     space = make_space(chosen, found)

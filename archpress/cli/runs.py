@@ -125,7 +125,9 @@ def baseline(
         ),
     ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    data_folder: DataFolder = None,
+    data_folder: Annotated[
+        Path | None, typer.Option(help="Where the run's data lie now, if elsewhere.")
+    ] = None,
 ) -> None:
     """Solve a finished run's task otherwise: same budget, labels, recipe and seeds."""
     from archpress.baselines import find_baseline

@@ -26,7 +26,7 @@ from archpress.compression.latency import DeviceLatency, fitted_latency, read_la
 from archpress.compression.reachable import check_budget
 from archpress.compression.settings import RunSettings, read_amount
 from archpress.compression.task import CompressionTask, TrainedNetwork
-from archpress.datasets.dataset import DataSet, load
+from archpress.datasets.dataset import DataSet, load, names
 from archpress.embedding import vocabulary
 from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import SettingsError, UnknownNetworkError
@@ -41,14 +41,16 @@ def load_data(settings: RunSettings, folder: Path | None = None) -> DataSet:
 
     Args:
         settings: Name it, and how it is split.
-        folder: Where its files lie, in place of the folder of the settings.
+        folder: Where its files lie, in place of the folder, or of the path, of the settings.
 
     Raises:
         DataError: It is missing, damaged or unfit.
     """
-    table = settings.data
+    table, name = settings.data, settings.data.name
+    if folder is not None and name not in names():
+        name = str(folder / Path(name).name)
     return load(
-        table.name,
+        name,
         folder=folder or (Path(table.folder) if table.folder else None),
         validation_fraction=table.validation_fraction,
         seed=settings.seed,

@@ -12,9 +12,10 @@ EVERY_SECONDS = 1.0
 
 
 class KeptProgress:
-    """Passes progress on and keeps ``progress.json``: ``{stage: [done, all, seconds, before]}``.
+    """Passes progress on and keeps ``progress.json``: a record by stage.
 
-    Seconds count from the first word of a stage, when ``before`` units were done. Stages stand in
+    That is ``[done, all, seconds, before, at]``: seconds count from the first word of a stage, when
+    ``before`` units were done; ``at`` is the time of the last word, since 1970. Stages stand in
     the order in which this process came to them. The file is written at most once a second, and
     where a stage begins or ends; where it cannot be written the run goes on.
 
@@ -37,7 +38,7 @@ class KeptProgress:
         begins = told is None
         ends = done >= total and not (told and told[0] >= told[1])
         begun, before = self._begun.setdefault(stage, (now, done))
-        self._stages[stage] = [done, total, round(now - begun, 1), before]
+        self._stages[stage] = [done, total, round(now - begun, 1), before, time.time()]
         if begins or ends or now - self._written >= EVERY_SECONDS:
             self._written = now
             with contextlib.suppress(OSError):

@@ -117,8 +117,8 @@ class RunFolder:
         if not (self.path / UNDER_WAY).exists():
             return
         record = read_record(self.path / UNDER_WAY, "stage", "since")
-        told = self.path / PROGRESS
-        last = told.stat().st_mtime if told.exists() else 0.0
+        told = read_record(self.path / PROGRESS) if (self.path / PROGRESS).exists() else {}
+        last = max((stage[-1] for stage in told.values()), default=0.0)
         self._count(record["stage"], max(0.0, last - record["since"]))
 
 

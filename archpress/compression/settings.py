@@ -211,8 +211,13 @@ class RunSettings(_Table):
         return {**values, "embedding": {**CONFIGURATIONS[configuration].model_dump(), **table}}
 
     def comparable(self) -> dict[str, Any]:
-        """Return the values that must agree for a run to be resumed."""
-        return self.model_dump(mode="json", exclude={"execution": True, "data": {"folder"}})
+        """Return the values that must agree for a run to be resumed.
+
+        Where the data lie is none of them, nor by what path: their content is compared elsewhere.
+        """
+        values = self.model_dump(mode="json", exclude={"execution": True, "data": {"folder"}})
+        values["data"]["name"] = Path(self.data.name).name
+        return values
 
 
 def read_amount(amount: Amount, whole: int, name: str) -> int:

@@ -37,7 +37,7 @@ class Executor(ABC):
         data: The data set; executors train and score on its training and validation parts only.
         precision: What to train in.
         workers: How many jobs run at a time.
-        device: What they run on, as their circumstances name it.
+        device: What they run on, as their circumstances name it; ``cuda`` for GPUs of a cluster.
     """
 
     workers: int = 1

@@ -8,6 +8,7 @@ with the result.
 import contextlib
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -96,12 +97,13 @@ class RayExecutor(Executor):
         self._tickets = itertools.count()
         self._manned = self._looked = -math.inf
         self._trouble = "none has started yet"
-        if address is not None:
+        if address is not None or _is_joined():
             self._open()
             self.workers = max(1, self._wanted())
-        on_gpus = torch.cuda.is_available() if self._gpus is None else self._gpus
-        settled = precision_on_gpu if on_gpus else choose_precision
-        self.precision, self.device = settled(precision), "cuda" if on_gpus else "cpu"
+        if self._gpus is None:
+            self._gpus = torch.cuda.is_available()
+        settled = precision_on_gpu if self._gpus else choose_precision
+        self.precision, self.device = settled(precision), "cuda" if self._gpus else "cpu"
 
     def run(self, jobs: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
         """Yield one evaluation per job; a run that is left before its end ends the actors.
@@ -321,6 +323,12 @@ class RayExecutor(Executor):
 
     def _is_alive(self, node: str) -> bool:
         return any(each["NodeID"] == node and each["Alive"] for each in self._ray.nodes())
+
+
+def _is_joined() -> bool:
+    """Return whether this process has joined a cluster; Ray is not loaded to know."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
 
 
 def _last_line(error: Exception) -> str:

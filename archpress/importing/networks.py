@@ -100,6 +100,14 @@ def read_network(
     return FoundNetwork(network, model.state_dict(), True)
 
 
+def assumes_shape(name: str) -> bool:
+    """Return whether usual images are taken for a network where none are named.
+
+    Architecture and ONNX files say themselves which they take.
+    """
+    return not name.endswith((".json", ".onnx"))
+
+
 def named_reference(name: str, input_shape: InputShape, classes: int) -> Architecture:
     """Return a reference; a file or folder that is none is answered with what to write.
 

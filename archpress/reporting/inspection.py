@@ -7,12 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from archpress.architectures.architecture import Architecture
-from archpress.architectures.references import REFERENCES
 from archpress.embedding.tokens import why_inexpressible
 from archpress.importing.capturing import capture
 from archpress.importing.coverage import Coverage, coverage
 from archpress.importing.factories import load_module, usual_shape
-from archpress.importing.networks import read_network
+from archpress.importing.networks import assumes_shape, read_network
 from archpress.importing.recording import record
 from archpress.reporting.tables import network_table
 
@@ -32,7 +31,7 @@ def inspection(
     """
     if ":" not in name:
         network = read_network(name, input_shape, classes).architecture
-        assumed = _assumed(network) if input_shape is None and name in REFERENCES else []
+        assumed = _assumed(network) if input_shape is None and assumes_shape(name) else []
         notes = [Text(f"note: {note}") for note in (*assumed, *_limits(network))]
         return [network_table(network, Path(name).stem), *notes]
     module = load_module(name)

@@ -41,7 +41,7 @@ def _head(view: RunView) -> Text:
 
 def _stages(view: RunView) -> Table:
     table = Table("stage", "", "done", "time", "left", show_edge=False, pad_edge=False)
-    for name, (done, total, seconds, before) in view.progress.items():
+    for name, (done, total, seconds, before, *_) in view.progress.items():
         going = view.held and before < done < total
         left = clock(seconds * (total - done) / (done - before)) if going else ""
         bar = ProgressBar(total or 1, done, width=24)

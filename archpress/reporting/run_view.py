@@ -124,13 +124,13 @@ class RunView:
     def labels(self) -> list[Label]:
         """The labels of networks that learned anything, by the run's own recipe of labels.
 
-        Where no training has that one, by the recipe that most have. What is not comparable for its
-        data or arithmetic is left out.
+        Where no training has that one, by the recipe that most have. Trainings on other data, or
+        another split of it, are left out, and those in another arithmetic than most.
         """
-        groups: dict[tuple[str, str, str], list[Evaluation]] = {}
-        for run in self.runs:
-            key = run.recipe.digest, run.data_digest, run.arithmetic
-            groups.setdefault(key, []).append(run)
+        groups: dict[tuple[str, str], list[Evaluation]] = {}
+        data = self.environment.get("data_digest")
+        for run in (run for run in self.runs if data in (None, run.data_digest)):
+            groups.setdefault((run.recipe.digest, run.arithmetic), []).append(run)
         recipe = self.environment.get("label_recipe", self.settings.label.resolve().digest)
         own = [runs for key, runs in groups.items() if key[0] == recipe]
         chosen = max(own or groups.values(), key=len, default=[])
@@ -158,15 +158,17 @@ class RunView:
     def predicted(self, row: dict[str, Any]) -> float | None:
         """Return the accuracy that was predicted of a proposal or of a decoding of the descent.
 
-        Of a guided search it is what the network is expected to reach at least; without a bound
-        its record has the objective (`selection.worth`), of which the size is taken out again.
+        Of a guided search it is what the network is expected to reach at least; where nothing is
+        bounded its record has the objective (`selection.worth`), of which the size is taken out.
         """
         if self.settings.search.method == "joint":
             return row.get("predicted_accuracy")
         value = row.get("value")
         if not value:  # nothing was: it is of the start
             return None
-        if self.limits is None or self.limits.bounds or self.input_network is None:
+        asked = self.settings.constraints
+        by_accuracy = asked.given or asked.max_accuracy_drop is not None
+        if by_accuracy or not self.limits or self.limits.bounds or not self.input_network:
             return float(value)
         share = row["parameters"] / self.input_network.cost.parameters
         return float(value + 1 + self.limits.weight * share)

@@ -73,7 +73,7 @@ def test_the_stages_are_those_that_the_run_told(copied: Path) -> None:
     assert {"labels", "contest", "final training"} <= set(stages)
     assert all(done == total for done, total, *_ in stages.values())
     said = archpress("watch", copied).stdout
-    for name, (*_, seconds, _) in stages.items():
+    for name, (_, _, seconds, *_) in stages.items():
         row = next(line for line in said.splitlines() if line.startswith(name))
         assert "100 %" in row
         assert clock(seconds) in row

@@ -222,8 +222,8 @@ def test_the_environment_says_what_the_numbers_depend_on() -> None:
 def test_a_stage_that_is_killed_counts_until_it_last_told_how_far_it_was(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, SETTINGS)
     (tmp_path / "under-way.json").write_text('{"stage": "label", "since": 1000.0}')
-    (tmp_path / "progress.json").write_text("{}")
-    os.utime(tmp_path / "progress.json", (1_090.0, 1_090.0))
+    stages = {"labels": [3, 9, 80.0, 0, 1_090.0], "probe": [1, 1, 2.0, 0, 1_002.0]}
+    (tmp_path / "progress.json").write_text(json.dumps(stages))
     folder.close()
     with_more = RunFolder(tmp_path, SETTINGS, resume=True)
     assert seconds_by_stage(tmp_path) == {"label": 90.0}
@@ -255,6 +255,10 @@ def test_where_data_lie_may_change_and_what_they_are_may_not(tmp_path: Path) -> 
     started(tmp_path)
     moved = SETTINGS.data.model_copy(update={"folder": "/elsewhere"})
     RunFolder(tmp_path, SETTINGS.model_copy(update={"data": moved}), resume=True).close()
+    paths = [SETTINGS.data.model_copy(update={"name": name}) for name in ("a/x.npz", "/b/x.npz")]
+    one, same = (SETTINGS.model_copy(update={"data": data}) for data in paths)
+    RunFolder(tmp_path / "own", one).close()
+    RunFolder(tmp_path / "own", same, resume=True).close()
     other = SETTINGS.data.model_copy(update={"name": "svhn"})
     with pytest.raises(RunFolderError, match=r"its data\.name is 'digits', not 'svhn'"):
         RunFolder(tmp_path, SETTINGS.model_copy(update={"data": other}), resume=True)

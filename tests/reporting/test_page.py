@@ -171,8 +171,9 @@ def test_labels_of_other_data_or_arithmetic_are_not_mixed_in(finished_run: Finis
     recipe = view.settings.label.resolve()
     some = [run for run in view.runs if run.recipe == recipe][:3]
     gpu = {"precision": "float32", "device": "NVIDIA H200"}
+    many = [run for run in view.runs if run.recipe == recipe]
     others = [
-        *(replace(run, data_digest="other", key=f"{run.key}-other") for run in some),
+        *(replace(run, data_digest="o", key=f"{run.key}-{n}") for n in range(3) for run in many),
         *(replace(run, circumstances=gpu, key=f"{run.key}-gpu") for run in some),
     ]
     assert replace(view, runs=[*others, *view.runs]).labels == view.labels
@@ -200,6 +201,11 @@ def test_what_was_predicted_is_an_accuracy_also_without_a_bound(finished_run: Fi
     search = view.settings.search.model_copy(update={"target_parameters": 0})
     free = replace(view, settings=view.settings.model_copy(update={"search": search}))
     assert free.limits is not None and not free.limits.bounds
+    for bound in ({"latency_ms": "0.7ms"}, {"max_accuracy_drop": 0.005}):
+        constraints = view.settings.constraints.model_copy(update=bound)
+        bounded = free.settings.model_copy(update={"constraints": constraints})
+        row = {"value": 0.91, "parameters": half}
+        assert replace(free, settings=bounded).predicted(row) == 0.91, "accuracy is what counted"
     objective = 0.9 - 1 - free.limits.weight * 0.5
     assert free.predicted({"value": objective, "parameters": half}) == pytest.approx(0.9)
 
