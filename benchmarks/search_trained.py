@@ -51,8 +51,10 @@ TASK = {
 LABELS: dict[str, dict[str, Any]] = {
     "fashion-mnist": {"label.recipe": "label-small", "guided.contender_epochs": 10}, "digits": {}
 }  # fmt: skip
-"""Two epochs on 10,000 images, and contenders trained ten times as long: a third of the time of
-whole epochs, and in the one pair of runs that we have at least as good (`reproduce table1`)."""
+"""Two epochs on 10,000 images, and contenders trained ten times as long: a fifth of the images of
+whole epochs for a label, and in the one pair of runs that we have at least as good
+(`experiments/reproduce-fashion-mnist`).
+"""
 PAPER = {
     "search.method": "joint", "space.name": "paper", "embedding.configuration": "paper",
     "embedding.iterations": 10_000, "space.networks": 88, "search.candidates": 12,
