@@ -14,7 +14,7 @@ import archpress
 from archpress.architectures.references import digits_cnn
 from archpress.evaluation.executors import InProcess
 from archpress.evaluation.shipped import open_archive
-from archpress.evaluation.spending import Budget
+from archpress.evaluation.spending import Allowance
 from archpress.prediction.choice import fit_best
 from archpress.prediction.description import describe
 from archpress.training.recipe import find_recipe
@@ -31,7 +31,11 @@ def label_in_two_calls() -> None:
     # ProcessPool(data), in place of InProcess, labels on all cores.
     recipe = find_recipe("label-digits").lasting(2)
     data = archpress.load_data("digits")
-    budgets = {"7e9 operations": Budget(flops=7e9), "no bound": Budget(), "again": Budget()}
+    budgets = {
+        "7e9 operations": Allowance(flops=7e9),
+        "no bound": Allowance(),
+        "again": Allowance(),
+    }
     with archpress.Archive(ARCHIVE) as archive, InProcess(data) as executor:
         for name, budget in budgets.items():
             sweep = archpress.evaluate(networks, recipe, archive, executor, budget=budget)

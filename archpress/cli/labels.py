@@ -87,13 +87,13 @@ def evaluate(
     from archpress.evaluation.job_limits import JobLimits
     from archpress.evaluation.seeds import sharpen
     from archpress.evaluation.shipped import is_export, open_archive
-    from archpress.evaluation.spending import Budget
+    from archpress.evaluation.spending import Allowance
     from archpress.evaluation.sweep import estimate as estimated
     from archpress.evaluation.sweep import evaluate as sweep
     from archpress.reporting.progress import ProgressDisplay
 
-    budget = Budget(None if budget_minutes is None else 60 * budget_minutes, budget_flops)
-    one_recipe = budget != Budget() or estimate
+    budget = Allowance(None if budget_minutes is None else 60 * budget_minutes, budget_flops)
+    one_recipe = budget != Allowance() or estimate
     _check(rungs, recipe, keep, extra_runs, ranking, one_recipe)
     limits = JobLimits(job_seconds, None if job_memory is None else _bytes(job_memory))
     networks = read_architectures(architectures)

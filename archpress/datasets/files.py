@@ -6,7 +6,6 @@ format, and raises `DataError` where it does but a file is damaged.
 """
 
 import gzip
-import importlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,25 +46,6 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise DataError(
             f"expected {kind} at {path}, but it is damaged, truncated or unreadable "
             f"({type(error).__name__}); replace it by a fresh copy"
-        ) from error
-
-
-def require_module(name: str, install: str) -> Any:
-    """Import a module that only some readers need.
-
-    Args:
-        name: The module.
-        install: The argument of ``pip install`` that provides it.
-
-    Raises:
-        DataError: If it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise DataError(
-            f"reading this data set needs the module {name}, which is not installed; "
-            f"run: pip install {install}"
         ) from error
 
 
@@ -124,9 +104,10 @@ def read_svhn(folder: Path) -> RawData | None:
 
 
 def _read_svhn_part(path: Path) -> Arrays:
-    scipy_io = require_module("scipy.io", "scipy")
+    import scipy.io  # takes a while
+
     with reading(path, "an SVHN .mat file with X and y"):
-        content = scipy_io.loadmat(path, variable_names=["X", "y"])
+        content = scipy.io.loadmat(path, variable_names=["X", "y"])
         labels = content["y"].reshape(-1).astype(np.int64)
         return content["X"].transpose(3, 2, 0, 1), np.where(labels == 10, 0, labels)
 
@@ -162,5 +143,7 @@ def _channels_first(images: Array) -> Array:
 
 def read_digits() -> RawData:
     """Read the 1,797 8x8 digits of scikit-learn as unsigned bytes."""
-    digits = require_module("sklearn.datasets", "scikit-learn").load_digits()
+    from sklearn.datasets import load_digits  # takes a while
+
+    digits = load_digits()
     return RawData((np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target))

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from archpress.datasets.files import RawData, reading, require_module
+from archpress.datasets.files import RawData, reading
 from archpress.errors import DataError
+from archpress.optional import require
 
 _IMAGE_SUFFIXES = {
     ".png",
@@ -32,6 +33,7 @@ def read_image_folder(folder: Path) -> RawData:
     Raises:
         DataError: If there is no image, or one is damaged, of another size than the first, or of
             more than 8 bits per channel.
+        MissingExtraError: Pillow is not installed.
     """
     split = bool(_subfolders(folder / "train"))
     train = _labelled_files(folder / "train" if split else folder)
@@ -89,7 +91,7 @@ def _read_images(paths: list[Path]) -> NDArray[np.uint8]:
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
-    image_module = require_module("PIL.Image", "'archpress[vision]'")
+    image_module = require("PIL.Image", "vision")
     with reading(path, "an image"), image_module.open(path) as image:
         if image.mode in _DEEP_MODES:
             raise DataError(

@@ -29,7 +29,7 @@ MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class Timing:
+class TrainingTime:
     """What a training takes.
 
     Attributes:
@@ -96,7 +96,7 @@ def timed_training(
     device: str,
     graphing: Graphing | None,
     precision: Precision = "float32",
-) -> tuple[Trained, Timing]:
+) -> tuple[Trained, TrainingTime]:
     """Train one job on a device; return what was learned, and what it took.
 
     Args:
@@ -115,7 +115,7 @@ def timed_training(
             break
     trained = training.end()
     seconds = time.perf_counter() - start - training.set_up_seconds
-    return trained, Timing(training.set_up_seconds, seconds / trained.steps)
+    return trained, TrainingTime(training.set_up_seconds, seconds / trained.steps)
 
 
 def without_hints(job: Job) -> Job:
@@ -140,7 +140,7 @@ def _begin(job: Job, data: DataSet, precision: Precision, graphing: Graphing | N
     )
 
 
-def _timed(begin_one: Callable[[], Training], first: int, data: DataSet) -> Timing:
+def _timed(begin_one: Callable[[], Training], first: int, data: DataSet) -> TrainingTime:
     """Return what set-up with the first steps takes, and each of the next ones."""
     device = data.train.labels.device
     start = time.perf_counter()
@@ -154,7 +154,7 @@ def _timed(begin_one: Callable[[], Training], first: int, data: DataSet) -> Timi
     _synchronise(device)
     made = training.steps - before
     seconds = time.perf_counter() - start - set_up
-    return Timing(set_up, seconds / made if made else set_up / before)
+    return TrainingTime(set_up, seconds / made if made else set_up / before)
 
 
 class _Trial:

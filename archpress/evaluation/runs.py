@@ -11,7 +11,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import FEWEST_JOBS, CostModel, probed, training_flops
 from archpress.evaluation.executors import Executor
 from archpress.evaluation.record import Evaluation, Job
-from archpress.evaluation.spending import NO_BUDGET, Budget, Estimate, makespan
+from archpress.evaluation.spending import NO_LIMIT, Allowance, Estimate, makespan
 from archpress.training.machine import processor
 from archpress.training.precision import family
 
@@ -42,7 +42,7 @@ def make_runs(
     archive: Archive,
     executor: Executor,
     *,
-    budget: Budget = NO_BUDGET,
+    budget: Allowance = NO_LIMIT,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Runs:
     """Return what became of jobs of different keys.
@@ -115,7 +115,7 @@ class Spender:
     """
 
     def __init__(
-        self, wanted: Sequence[Job], archive: Archive, executor: Executor, budget: Budget
+        self, wanted: Sequence[Job], archive: Archive, executor: Executor, budget: Allowance
     ) -> None:
         self._start = time.monotonic()
         self._images = len(executor.data.train)

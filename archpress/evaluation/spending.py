@@ -11,7 +11,7 @@ from archpress.evaluation.record import Evaluation, Job
 
 
 @dataclass(frozen=True)
-class Budget:
+class Allowance:
     """What one call may spend on training; None is no limit.
 
     Attributes:
@@ -28,7 +28,7 @@ class Budget:
                 raise SettingsError(f"expected a budget of {name} above 0, received {value}")
 
 
-NO_BUDGET = Budget()
+NO_LIMIT = Allowance()
 
 
 @dataclass(frozen=True)

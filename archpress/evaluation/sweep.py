@@ -9,7 +9,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import Executor
 from archpress.evaluation.record import Evaluation, Job, Label
 from archpress.evaluation.runs import OnProgress, Spender, make_runs, missing
-from archpress.evaluation.spending import NO_BUDGET, Budget, Estimate, Ledger
+from archpress.evaluation.spending import NO_LIMIT, Allowance, Estimate, Ledger
 from archpress.training.recipe import TrainingRecipe
 
 
@@ -41,7 +41,7 @@ def evaluate(
     executor: Executor,
     *,
     weights_folder: Path | None = None,
-    budget: Budget = NO_BUDGET,
+    budget: Allowance = NO_LIMIT,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Sweep:
     """Return the labels of ``architectures``: expected accuracy over ``recipe.seeds`` runs.
@@ -88,7 +88,7 @@ def estimate(
     recipe: TrainingRecipe,
     archive: Archive,
     executor: Executor,
-    budget: Budget = NO_BUDGET,
+    budget: Allowance = NO_LIMIT,
 ) -> Estimate:
     """Return what :func:`evaluate` will spend on what the archive does not have.
 

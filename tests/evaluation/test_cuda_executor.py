@@ -21,7 +21,7 @@ from archpress.evaluation.cuda_executor import (
     Verdict,
 )
 from archpress.evaluation.cuda_tuning import (
-    Timing,
+    TrainingTime,
     most_at_once,
     quickest_graphing,
     timed_training,
@@ -284,8 +284,8 @@ def test_precision_is_never_chosen_by_the_clock() -> None:
     assert [precision_on_gpu(each) for each in ("auto", "bfloat16")] == ["float32", "bfloat16"]
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, timings: dict[int, Timing | Exception]) -> None:
-    def timed(begin_one: Any, first: int, data: object) -> Timing:
+def pretend(monkeypatch: pytest.MonkeyPatch, timings: dict[int, TrainingTime | Exception]) -> None:
+    def timed(begin_one: Any, first: int, data: object) -> TrainingTime:
         found = timings[first]
         if isinstance(found, Exception):
             raise found
@@ -301,14 +301,16 @@ def test_longer_captures_are_for_longer_trainings(
     epochs: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """4 steps per epoch."""
-    pretend(monkeypatch, {1: Timing(1, 0.5), 4: Timing(4, 0.2), 16: Timing(16, 0.1)})
+    pretend(
+        monkeypatch, {1: TrainingTime(1, 0.5), 4: TrainingTime(4, 0.2), 16: TrainingTime(16, 0.1)}
+    )
     found = quickest_graphing(job(by=recipe(epochs=epochs)), digits(), "float32")
     assert found == Graphing(expected)
 
 
 def test_what_cannot_be_captured_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     error = torch.AcceleratorError("operation not permitted when stream is capturing")
-    pretend(monkeypatch, {1: error, 4: Timing(1, 1), 16: error})
+    pretend(monkeypatch, {1: error, 4: TrainingTime(1, 1), 16: error})
     assert quickest_graphing(job(), digits(), "float32") == Graphing(4)
     pretend(monkeypatch, dict.fromkeys((1, 4, 16), error))
     assert quickest_graphing(job(), digits(), "float32") == Graphing(1, capture=False)

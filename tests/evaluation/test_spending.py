@@ -17,7 +17,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import CostModel, training_flops
 from archpress.evaluation.executors import Executor, InProcess
 from archpress.evaluation.record import Evaluation, Job
-from archpress.evaluation.spending import Budget, Estimate, Ledger, makespan
+from archpress.evaluation.spending import Allowance, Estimate, Ledger, makespan
 from archpress.evaluation.sweep import Sweep, estimate, evaluate
 from tests.evaluation.synthetic import Clock, Synthetic, scored
 from tests.evaluation.tiny import digits, job, network, recipe, without_seconds
@@ -157,11 +157,11 @@ def test_real_runs_are_accounted_for_as_they_were_estimated() -> None:
 @pytest.mark.parametrize("name", ["seconds", "flops"])
 def test_a_budget_is_positive(name: str, amount: float) -> None:
     with pytest.raises(SettingsError, match=rf"budget of {name} above 0, received {amount}"):
-        Budget(**{name: amount})
+        Allowance(**{name: amount})
 
 
 def spend(
-    budget: Budget, archive: Archive | None = None, executor: Executor | None = None
+    budget: Allowance, archive: Archive | None = None, executor: Executor | None = None
 ) -> Sweep:
     archive = archive if archive is not None else Archive.in_memory()
     return evaluate(NETWORKS, BY, archive, executor or InProcess(digits()), budget=budget)
@@ -176,7 +176,7 @@ def order_wanted() -> list[tuple[Architecture, int]]:
 def test_a_budget_of_operations_makes_the_longest_head_that_it_can_pay(count: int) -> None:
     costs = [flops(each) for each, _ in order_wanted()]
     executor = Synthetic(lambda job: scored(job, 0.5))
-    found = spend(Budget(flops=sum(costs[:count]) + 0.5), executor=executor)
+    found = spend(Allowance(flops=sum(costs[:count]) + 0.5), executor=executor)
     made = {(run.architecture, run.seed) for run in found.trained}
     assert made == set(order_wanted()[:count])
     assert (len(found.trained), found.left_out) == (count, 8 - count)
@@ -189,7 +189,7 @@ def test_a_budget_of_operations_makes_the_longest_head_that_it_can_pay(count: in
 
 
 def test_a_cheap_run_does_not_pass_a_dear_one_that_the_budget_cannot_pay() -> None:
-    found = spend(Budget(flops=flops(NETWORKS[0]) - 1))
+    found = spend(Allowance(flops=flops(NETWORKS[0]) - 1))
     assert flops(NETWORKS[1]) < flops(NETWORKS[0])
     assert (found.trained, found.left_out) == ((), 8)
 
@@ -197,19 +197,19 @@ def test_a_cheap_run_does_not_pass_a_dear_one_that_the_budget_cannot_pay() -> No
 def test_what_the_archive_has_costs_nothing_and_a_second_call_goes_on() -> None:
     archive, undisturbed = Archive.in_memory(), Archive.in_memory()
     costs = [flops(each) for each, _ in order_wanted()]
-    first = spend(Budget(flops=sum(costs[:3])), archive)
-    second = spend(Budget(flops=sum(costs[3:6])), archive)
-    last = spend(Budget(), archive)
+    first = spend(Allowance(flops=sum(costs[:3])), archive)
+    second = spend(Allowance(flops=sum(costs[3:6])), archive)
+    last = spend(Allowance(), archive)
     assert [len(call.trained) for call in (first, second, last)] == [3, 3, 2]
     assert [call.left_out for call in (first, second, last)] == [5, 2, 0]
-    whole = spend(Budget(), undisturbed)
+    whole = spend(Allowance(), undisturbed)
     assert without_seconds(archive) == without_seconds(undisturbed)
     assert [label.accuracy for label in last.labels] == [label.accuracy for label in whole.labels]
 
 
 def test_an_estimate_keeps_to_the_budget_of_operations() -> None:
     executor = Synthetic(lambda job: scored(job, 0.5))
-    budget = Budget(flops=flops(NETWORKS[0]) + flops(NETWORKS[1]))
+    budget = Allowance(flops=flops(NETWORKS[0]) + flops(NETWORKS[1]))
     found = estimate(NETWORKS, BY, Archive.in_memory(), executor, budget)
     assert (found.runs, executor.ran) == (2, [])
     assert found.flops == budget.flops
@@ -218,7 +218,7 @@ def test_an_estimate_keeps_to_the_budget_of_operations() -> None:
 
 def test_without_a_limit_of_time_the_longest_run_starts_first() -> None:
     executor = Synthetic(lambda job: scored(job, 0.5), workers=2)
-    spend(Budget(), executor=executor)
+    spend(Allowance(), executor=executor)
     assert len(executor.calls) == 1
     macs = [job.architecture.cost.macs for job in executor.ran]
     assert macs == sorted(macs, reverse=True)
@@ -247,7 +247,7 @@ def test_a_sweep_uses_its_time_and_does_not_exceed_it_by_more_than_a_run(
     clock = Clock()
     monkeypatch.setattr(runs_module, "time", clock)
     executor = Synthetic(lambda job: scored(job, 0.5, seconds=pace), workers, clock)
-    found = evaluate(MANY, BY, known_pace(1.0), executor, budget=Budget(seconds=budget))
+    found = evaluate(MANY, BY, known_pace(1.0), executor, budget=Allowance(seconds=budget))
     needed = makespan([pace] * 2 * len(MANY), workers)
     assert clock.now <= budget + pace
     assert clock.now >= min(needed, budget - 2 * pace) or budget < pace
@@ -268,7 +268,7 @@ def test_a_sweep_with_a_limit_of_time_goes_in_waves_whose_times_it_learns_from(
     clock = Clock()
     monkeypatch.setattr(runs_module, "time", clock)
     executor = Synthetic(lambda job: scored(job, 0.5, seconds=0.1), 2, clock)
-    evaluate(MANY, BY, known_pace(1.0), executor, budget=Budget(seconds=4.0))
+    evaluate(MANY, BY, known_pace(1.0), executor, budget=Allowance(seconds=4.0))
     sizes = [len(wave) for wave in executor.calls]
     assert len(sizes) > 3
     assert sum(sizes[:-1]) < 80 <= sum(sizes) + 4  # at a tenth of a second each, on two workers
@@ -283,16 +283,16 @@ def test_where_no_run_is_known_yet_a_few_tell_the_pace_before_many_are_started(
     monkeypatch.setattr(runs_module, "probed", lambda precision: model)
     true = model.seconds(MANY[0], BY, IMAGES) * slower
     executor = Synthetic(lambda job: scored(job, 0.5, seconds=true), 1, clock)
-    evaluate(MANY, BY, Archive.in_memory(), executor, budget=Budget(seconds=15 * true))
+    evaluate(MANY, BY, Archive.in_memory(), executor, budget=Allowance(seconds=15 * true))
     assert clock.now <= 16 * true
 
 
 def test_real_runs_end_within_their_time() -> None:
     archive = Archive.in_memory()
-    spend(Budget(), archive)  # so that the pace is known
+    spend(Allowance(), archive)  # so that the pace is known
     start = time.monotonic()
     by = BY.model_copy(update={"epochs": 6, "images": None})
-    found = evaluate(MANY, by, archive, InProcess(digits()), budget=Budget(seconds=5))
+    found = evaluate(MANY, by, archive, InProcess(digits()), budget=Allowance(seconds=5))
     elapsed = time.monotonic() - start
     assert found.trained and found.left_out
     longest = max(run.seconds for run in found.trained)
