@@ -7,9 +7,9 @@ from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import SettingsError, nearest
 
 NAMES = (
-    "random_search", "local_search", "surrogate_local_search", "evolution", "surrogate_evolution",
-    "width_scaling", "compound_scaling", "pruning", "magnitude_pruning", "distillation", "fitnets",
-    "reinforcement",
+    "random_search", "whole_space_random_search", "local_search", "surrogate_local_search",
+    "evolution", "surrogate_evolution", "width_scaling", "compound_scaling", "pruning",
+    "magnitude_pruning", "distillation", "fitnets", "reinforcement",
 )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ from archpress.cli.options import (
 from archpress.errors import SettingsError
 
 BASELINES = (
-    "random_search", "local_search", "surrogate_local_search", "evolution", "surrogate_evolution",
-    "width_scaling", "compound_scaling", "pruning", "magnitude_pruning", "distillation", "fitnets",
-    "reinforcement",
+    "random_search", "whole_space_random_search", "local_search", "surrogate_local_search",
+    "evolution", "surrogate_evolution", "width_scaling", "compound_scaling", "pruning",
+    "magnitude_pruning", "distillation", "fitnets", "reinforcement",
 )  # fmt: skip
 out = Console()
 
@@ -119,9 +119,10 @@ def baseline(
         str,
         typer.Argument(
             autocompletion=offered(*BASELINES),
-            help="random_search, local_search, surrogate_local_search, evolution, "
-            "surrogate_evolution, width_scaling, compound_scaling, pruning, magnitude_pruning, "
-            "distillation, fitnets or reinforcement.",
+            help="random_search, whole_space_random_search, local_search, "
+            "surrogate_local_search, evolution, surrogate_evolution, width_scaling, "
+            "compound_scaling, pruning, magnitude_pruning, distillation, fitnets or "
+            "reinforcement.",
         ),
     ],
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],

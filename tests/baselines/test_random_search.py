@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from archpress.architectures.architecture import Architecture
-from archpress.baselines import NAMES, find_baseline, random_search
+from archpress.baselines import (
+    NAMES,
+    find_baseline,
+    random_search,
+    whole_space_random_search,
+)
 from archpress.compression.budget import Budget
 from archpress.compression.result import CompressionResult
 from archpress.compression.task import CompressionTask, Resources
-from archpress.errors import SettingsError
+from archpress.errors import BudgetError, SettingsError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job
 from tests.compression.tasks import Scripted, make_task
@@ -134,6 +139,35 @@ def test_without_a_budget_the_space_is_the_limit(tmp_path: Path) -> None:
     _, executor = searched(task, tmp_path)
     sizes = [network.cost.parameters for network in labelled_by(executor, task)]
     assert 20_000 < max(sizes) <= 75_626
+
+
+def over_the_whole_space(task: CompressionTask, folder: Path) -> tuple[Any, Scripted]:
+    executor = Scripted(task.data)
+    with Archive(folder / "archive.sqlite") as archive:
+        resources = Resources(archive, executor, folder)
+        return whole_space_random_search.compress(task, resources), executor
+
+
+def test_over_the_whole_space_labels_are_made_beyond_the_budget_too(tmp_path: Path) -> None:
+    task = make_task(labels=30)
+    result, executor = over_the_whole_space(task, tmp_path)
+    sizes = [network.cost.parameters for network in labelled_by(executor, task)]
+    assert len(sizes) == result.labels == 30
+    assert sum(size > 7_562 for size in sizes) >= 10
+    assert max(sizes) > 40_000
+    final = {job.architecture for job in executor.jobs if job.recipe == task.final_recipe}
+    assert final == {task.network, result.architecture}
+    assert result.architecture.cost.parameters <= 7_562
+
+
+def test_over_the_whole_space_nothing_is_labelled_where_nothing_would_count(
+    tmp_path: Path,
+) -> None:
+    task = make_task(budget=400, labels=5)
+    executor = Scripted(task.data)
+    with Archive.in_memory() as archive, pytest.raises(BudgetError, match="none of 5 networks"):
+        whole_space_random_search.compress(task, Resources(archive, executor, tmp_path))
+    assert not executor.jobs
 
 
 @pytest.mark.parametrize("name", NAMES)

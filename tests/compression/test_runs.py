@@ -66,8 +66,8 @@ JOINT = {
     "search.candidates": 3, "search.rounds": 2, "search.fine_tune_iterations": 5,
 }  # fmt: skip
 LABELLING = (
-    "random_search", "local_search", "surrogate_local_search", "evolution", "surrogate_evolution",
-    "reinforcement",
+    "random_search", "whole_space_random_search", "local_search", "surrogate_local_search",
+    "evolution", "surrogate_evolution", "reinforcement",
 )  # fmt: skip
 """The rivals that label networks."""
 PAPER = {
