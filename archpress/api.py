@@ -32,6 +32,7 @@ def compress(
     *,
     out: str | Path,
     profile: str = "cpu",
+    archive: str | Path | None = None,
     resume: bool = False,
     progress: Progress = silent,
     **changes: Any,
@@ -45,6 +46,8 @@ def compress(
         data: A built-in name, a path, or a `DataSet`.
         out: The run folder.
         profile: Settings to start from: ``cpu``, ``demo`` or ``paper``.
+        archive: An archive of an earlier run or of :func:`evaluate`, or ``fashion-mnist-blocks``,
+            which comes with the package: what it knows is not trained again.
         resume: Continue a run of the same settings in ``out``.
         progress: Called with (stage, units done, units in all).
         **changes: Settings by name with two underscores for the dot of the settings file, such as
@@ -63,12 +66,13 @@ def compress(
     flags = {ALIASES.get(name, name.replace("__", ".")): value for name, value in changes.items()}
     _check_kinds(network, data)
     given = data if isinstance(data, DataSet) else None
+    known = None if archive is None else Path(archive)
     flags["data.name"] = (
         f"{data.name} {data.digest}" if isinstance(data, DataSet) else absolute(data)
     )
     if not isinstance(network, Architecture | nn.Module):
         settings = load_settings(profile, flags={**flags, "network": str(network)})
-        return _reported(compress_in(Path(out), settings, resume, progress, given))
+        return _reported(compress_in(Path(out), settings, resume, progress, given, None, known))
     settings = load_settings(profile, flags={**flags, "network": "object"})
     if settings.trained.weights:
         raise SettingsError(
@@ -80,7 +84,7 @@ def compress(
         given = given or load_data_of(settings)
         found = of_module(network, given.input_shape)
     named = settings.model_copy(update={"network": f"object {found.architecture.digest}"})
-    return _reported(compress_in(Path(out), named, resume, progress, given, found))
+    return _reported(compress_in(Path(out), named, resume, progress, given, found, known))
 
 
 def _check_kinds(network: object, data: object) -> None:

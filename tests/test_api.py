@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,17 @@ import archpress
 from archpress.architectures.references import conv7, digits_cnn
 from archpress.compression.result import CompressionResult
 from archpress.datasets.dataset import DataSet, from_tensors
-from archpress.errors import ArchpressError, DataError, RunFolderError, SettingsError
+from archpress.errors import (
+    ArchiveError,
+    ArchpressError,
+    DataError,
+    RunFolderError,
+    SettingsError,
+)
 from archpress.errors import UnknownNetworkError as UnknownNetwork
-from archpress.evaluation.executors import InProcess
+from archpress.evaluation.archive import Archive
+from archpress.evaluation.executors import InProcess, OnEpoch, ignore
+from archpress.evaluation.record import Evaluation, Job
 from tests.tiny_runs import ROOT, FinishedRun, snapshot
 
 CHANGES: dict[str, Any] = {
@@ -106,6 +115,40 @@ def test_images_are_predicted_as_they_come(result: CompressionResult, data: Data
     mean, deviation = data.channel_statistics()
     scaled = (data.test.images / 255 - mean.view(1, -1, 1, 1)) / deviation.view(1, -1, 1, 1)
     assert torch.allclose(result.model(scaled), logits, atol=1e-4)
+
+
+def test_what_an_archive_knows_is_not_trained_again(
+    result: CompressionResult, data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    class Noting(InProcess):
+        def run(self, asked: Sequence[Job], on_epoch: OnEpoch = ignore) -> Iterator[Evaluation]:
+            jobs.extend(asked)
+            return super().run(asked, on_epoch)
+
+    monkeypatch.setattr(
+        "archpress.compression.runs.ProcessPool",
+        lambda data, precision, workers: Noting(data, precision),
+    )
+    again = archpress.compress(
+        digits_cnn((1, 8, 8), 3), data, out=tmp_path / "run", profile="demo",
+        archive=str(result.folder / "archive.sqlite"), **CHANGES,
+    )  # fmt: skip
+    with Archive(result.folder / "archive.sqlite") as archive:
+        known = {run.key for run in archive}
+    assert {job.key for job in jobs}.isdisjoint(known)
+    assert again.labels < result.labels
+    assert again.base.test_accuracy == result.base.test_accuracy
+
+
+def test_an_archive_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"no archive .*none\.sqlite"):
+        archpress.compress(
+            "digits-cnn", "digits", out=tmp_path / "run", profile="demo",
+            archive=tmp_path / "none.sqlite",
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_report_is_written(result: CompressionResult) -> None:

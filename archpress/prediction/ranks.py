@@ -1,5 +1,6 @@
 """How alike two rankings are."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,4 +15,7 @@ def spearman(one: Sequence[float] | NDArray[Any], other: Sequence[float] | NDArr
     """
     from scipy.stats import spearmanr  # takes seconds to load
 
-    return float(spearmanr(np.asarray(one), np.asarray(other)).statistic)
+    ranked, against = np.asarray(one), np.asarray(other)
+    if np.ptp(ranked) == 0 or np.ptp(against) == 0:
+        return math.nan  # where scipy also warns
+    return float(spearmanr(ranked, against).statistic)
