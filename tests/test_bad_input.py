@@ -108,7 +108,7 @@ ARGUMENTS = [
     # settings by flag
     ("compress conv7 --profile paperr", "unknown profile 'paperr'; did you mean 'paper'?"),
     ("compress {network} --data {data} --target-parameters abc", "target_parameters is 'abc', exp"),
-    ("compress {network} --data {data} --target-parameters 0.5", "is '0.5', expected a count such"),
+    ("compress {network} --data {data} --target-parameters 1.5", "is '1.5', expected a count such"),
     ("compress {network} --data {data} --target-parameters=-5", "is '-5', expected a count such a"),
     ("compress {network} --data {data} --target-parameters 200%", "is no compression: the input n"),
     ("compress {network} --data {data} --target-parameters 35", "network, which has 36"),

@@ -55,7 +55,8 @@ DataFolder = Annotated[
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Worker processes; one per core if left out.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Decides all randomness.")]
+SEED = typer.Option(min=0, max=2**32 - 1, help="Decides all randomness.")
+Seed = Annotated[int, SEED]
 InputShape = Annotated[
     str | None,
     typer.Option(help="Channels, height and width: C,H,W; a usual one if left out."),

@@ -10,6 +10,7 @@ from rich.text import Text
 from archpress.cli.options import (
     DATA_SETS,
     PROFILES,
+    SEED,
     DataFolder,
     Network,
     Workers,
@@ -72,7 +73,7 @@ def compress(
             "a point.",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides all randomness.")] = None,
+    seed: Annotated[int | None, SEED] = None,
     workers: Workers = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Run folder; runs/NETWORK-DATA if left out.")

@@ -88,6 +88,19 @@ class Budget:
             value_of(network, metric, latency) <= bound for metric, bound in self.bounds.items()
         )
 
+    def share_used(self, network: Architecture, latency: Latency | None = None) -> float:
+        """Return the largest share of a bound that a network uses; above 1 beyond it, 0 for none.
+
+        Args:
+            network: The network.
+            latency: Tells its latency.
+        """
+        shares = [
+            value_of(network, metric, latency) / max(bound, 1e-9)
+            for metric, bound in self.bounds.items()
+        ]
+        return max(shares, default=0.0)
+
 
 def in_words(bounds: Mapping[str, float]) -> str:
     """Return amounts by metric as ``5,000 MACs and 100 parameters``."""

@@ -11,7 +11,6 @@ from archpress.architectures.spaces import RejectedDrawError, Space
 from archpress.compression.budget import (
     LATENCY,
     METRICS,
-    Budget,
     Latency,
     amount,
     in_words,
@@ -56,13 +55,15 @@ def least(networks: Sequence[Architecture], metric: str, latency: Latency | None
 def check_budget(task: CompressionTask) -> None:
     """Refuse a budget that nothing, or the input network itself, meets.
 
+    With a bound of the accuracy drop the others may be such as the input network meets.
+
     Raises:
         BudgetError: With the nearest amounts that were found, or the input network's.
     """
     budget = task.budget
     if not budget.bounds:
         return
-    if task.affords(task.network):
+    if task.max_accuracy_drop is None and task.affords(task.network):
         own = {m: value_of(task.network, m, task.latency) for m in budget.bounds}
         raise BudgetError(
             f"the target of {in_words(budget.bounds)} is no compression: the input network has "
@@ -91,25 +92,12 @@ def _unreachable(task: CompressionTask, networks: Sequence[Architecture]) -> str
             )
     if below:
         return f"{'; '.join(below)}; {len(networks)} small networks of the space were tried"
-    near = _nearest(budget, networks, latency)
+    near = min(networks, key=lambda network: budget.share_used(network, latency))
     values = {m: value_of(near, m, latency) for m in budget.bounds}
     return (
         f"each bound can be met, but none of {len(networks)} small networks of the space is within "
         f"{in_words(budget.bounds)} at once: the nearest has {in_words(values)}"
     )
-
-
-def _nearest(
-    budget: Budget, networks: Sequence[Architecture], latency: Latency | None
-) -> Architecture:
-    """Return the network that exceeds its worst bound by the smallest factor."""
-
-    def excess(network: Architecture) -> float:
-        return max(
-            value_of(network, m, latency) / max(bound, 1e-9) for m, bound in budget.bounds.items()
-        )
-
-    return min(networks, key=excess)
 
 
 @dataclass(frozen=True)

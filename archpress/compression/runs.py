@@ -149,7 +149,8 @@ def rival_in(
     The network is the one kept in the folder; no code that the folder names is run.
 
     Where the run had no budget, or a bound of the accuracy drop, the rival gets the size of the
-    run's result, to be as accurate as it can.
+    run's result, to be as accurate as it can. It may label as many networks as the run did, or as
+    the run's settings say where that began with labels of an archive.
 
     Raises:
         RunFolderError: The folder holds no finished run.
@@ -160,6 +161,9 @@ def rival_in(
     if not task.budget.bounds or task.max_accuracy_drop is not None:
         budget = replace(task.budget, parameters=record["parameters"])
         task = replace(task, budget=budget, max_accuracy_drop=None)
+    known = read_known(path / KNOWN) if (path / KNOWN).exists() else []
+    if not known:  # the search may have ended early, by its minutes
+        task = replace(task, labels=min(task.labels, record["labels"]))
     with opened(path, settings, True, task, progress) as (folder, resources):
         with folder.timed(name):
             result = method(task, resources)
@@ -183,7 +187,7 @@ def _finished(path: Path) -> dict[str, Any]:
     record = path / "results" / "archpress.json"
     if not record.exists():
         raise RunFolderError(f"the run in {path} is not finished: continue it first")
-    return read_record(record, "parameters")
+    return read_record(record, "parameters", "labels")
 
 
 def _check_kept_files(path: Path, settings: RunSettings) -> None:

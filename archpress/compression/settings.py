@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from archpress.architectures.spaces import BLOCKS
 from archpress.compression.constraints import ConstraintSettings, LatencySettings
 from archpress.compression.guided.settings import GuidedSettings
-from archpress.embedding.settings import CONFIGURATIONS, EmbeddingSettings
+from archpress.embedding.settings import CONFIGURATIONS, MIN_LABELLED, EmbeddingSettings
 from archpress.errors import SettingsError, nearest
 from archpress.training.precision import PrecisionChoice
 from archpress.training.recipe import (
@@ -20,12 +20,14 @@ from archpress.training.recipe import (
     recipe_for,
 )
 
-Amount = int | str
-"""A number, or a share of the input network's such as ``"10%"``."""
+Amount = int | float | str
+"""A number, or a share of the input network's: ``"10%"``, or a number below 1 such as 0.1."""
 
 MANY = 1_000_000
+LARGEST_SEED = 2**32 - 1
 
 PROFILES = ("cpu", "demo", "paper")
+UNION_BRANCHES = ("int", "float", "str")  # what pydantic calls the kinds that a value may have
 
 
 class _Table(BaseModel):
@@ -183,7 +185,7 @@ class RunSettings(_Table):
     """Everything a run depends on. ``seed`` decides all randomness."""
 
     network: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
     trained: TrainedSettings = TrainedSettings()
     data: DataSettings = DataSettings()
     space: SpaceSettings = SpaceSettings()
@@ -210,6 +212,17 @@ class RunSettings(_Table):
             raise ValueError(f"unknown embedding configuration {configuration!r}{hint}")
         return {**values, "embedding": {**CONFIGURATIONS[configuration].model_dump(), **table}}
 
+    @model_validator(mode="after")
+    def _enough_to_learn_from(self) -> Self:
+        networks = self.space.networks
+        learned = networks - round(self.embedding.held_out * networks)
+        if self.search.method == "joint" and learned < MIN_LABELLED:
+            raise ValueError(
+                f"embedding.held_out leaves {learned} of {networks} networks to learn "
+                f"from, expected at least {MIN_LABELLED}"
+            )
+        return self
+
     def comparable(self) -> dict[str, Any]:
         """Return the values that must agree for a run to be resumed.
 
@@ -221,22 +234,24 @@ class RunSettings(_Table):
 
 
 def read_amount(amount: Amount, whole: int, name: str) -> int:
-    """Return an amount as a count; ``"10%"`` is of ``whole``.
+    """Return an amount as a count; ``"10%"`` and 0.1 are of ``whole``.
 
     Raises:
         SettingsError: It is neither a count nor a share.
     """
     text = str(amount).strip()
     try:
-        value = float(text[:-1]) / 100 * whole if text.endswith("%") else float(text)
+        number = float(text.removesuffix("%"))
     except ValueError:
-        value = -1.0
-    is_count = text.endswith("%") or value.is_integer()
-    if not (is_count and 0 <= value < float("inf")):
+        number = -1.0
+    is_share = text.endswith("%") or number < 1
+    if not (0 <= number < float("inf") and (is_share or number.is_integer())):
         raise SettingsError(
-            f"{name} is {amount!r}, expected a count such as 70000 or a share as 10%"
+            f"{name} is {amount!r}, expected a count such as 70000 or a share as 10% or 0.1"
         )
-    return int(value)
+    if is_share:
+        number *= whole / 100 if text.endswith("%") else whole
+    return int(number)
 
 
 def load_settings(
@@ -304,7 +319,8 @@ def _merge(values: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 def _first_problem(error: ValidationError, *tables_above: str) -> str:
     problem = error.errors()[0]
-    path = ".".join(str(part) for part in (*tables_above, *problem["loc"]))
+    named = [part for part in problem["loc"] if part not in UNION_BRANCHES]
+    path = ".".join(str(part) for part in (*tables_above, *named))
     if problem["type"] == "extra_forbidden":
         *tables, key = problem["loc"]
         return f"unknown key '{path}'{nearest(str(key), _keys(tuple(map(str, tables))))}"

@@ -7,6 +7,7 @@ from typing import Any
 from archpress.embedding.diagnostics import diagnose
 from archpress.embedding.fitting import CHECKPOINT, Example, Fit, split_held_out
 from archpress.embedding.settings import CONFIGURATIONS
+from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import EmbeddingError, SettingsError, nearest
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.archive_card import main_labels
@@ -32,7 +33,7 @@ def fit_archive(
         on_progress: Called with (iterations done, iterations in all).
 
     Returns:
-        How many networks were learned from, and the held-out diagnostics.
+        How many networks were learned from, how many could not be, and the held-out diagnostics.
 
     Raises:
         ArchiveError: There is no usable archive.
@@ -49,11 +50,17 @@ def fit_archive(
     changes = {"unlabelled": 0} | ({"iterations": iterations} if iterations else {})
     settings = CONFIGURATIONS[configuration].model_copy(update=changes)
     with open_archive(archive) as store:
-        labelled = labelled_examples(store)
+        everything = labelled_examples(store)
+    labelled = [x for x in everything if not why_inexpressible(x.architecture)]
     learned, held_out = split_held_out(labelled, settings.held_out)
     folder.mkdir(parents=True, exist_ok=True)
     embedding = Fit(learned, settings, seed, folder).run(on_progress)
-    facts = {"labelled": len(learned), "held_out": diagnose(embedding, held_out)}
+    left_out = len(everything) - len(labelled)
+    facts = {
+        "labelled": len(learned),
+        "left_out": left_out,
+        "held_out": diagnose(embedding, held_out),
+    }
     embedding.save(folder, facts)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return facts

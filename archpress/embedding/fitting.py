@@ -1,8 +1,10 @@
 """Joint training of encoder, decoder and regressors, with checkpoints."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,13 +15,12 @@ from archpress.embedding.checkpoints import load_checkpoint, save_checkpoint
 from archpress.embedding.losses import JointLoss, accuracy_loss, joint_loss, parameter_loss
 from archpress.embedding.model import Embedding
 from archpress.embedding.regressors import ParameterTarget
-from archpress.embedding.settings import EmbeddingSettings
+from archpress.embedding.settings import MIN_LABELLED, EmbeddingSettings
 from archpress.embedding.tokens import to_tokens
 from archpress.errors import EmbeddingError
 from archpress.evaluation.archive_card import held_out
 from archpress.training.machine import one_thread
 
-MIN_LABELLED = 8
 LOG_EVERY = 50
 CHECKPOINT_EVERY = 500
 CHECKPOINT = "fit.checkpoint.safetensors"
@@ -148,10 +149,20 @@ class Fit:
         with (self.folder / "fit.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    @cached_property
+    def _task(self) -> str:
+        """Digest of what is learned, from what: all but for how long."""
+        settings = self.settings.model_dump_json(exclude={"iterations"})
+        tensors = (self.data.tokens, self.data.accuracies, self.data.parameters)
+        whole = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+        return hashlib.sha256(settings.encode() + whole).hexdigest()
+
     def _checkpoint(self) -> None:
         if self.folder is not None:
             path = self.folder / CHECKPOINT
-            save_checkpoint(path, self.embedding, self.optimizer, self.iteration, self.seed)
+            save_checkpoint(
+                path, self.embedding, self.optimizer, self.iteration, self.seed, self._task
+            )
 
     def _resume(self) -> None:
         """Load the checkpoint of the folder, if one is there, and cut the log back to it."""
@@ -159,7 +170,9 @@ class Fit:
             return
         path = self.folder / CHECKPOINT
         if path.exists():
-            self.iteration = load_checkpoint(path, self.embedding, self.optimizer, self.seed)
+            self.iteration = load_checkpoint(
+                path, self.embedding, self.optimizer, self.seed, self._task
+            )
         log = self.folder / "fit.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
         kept = [line for line in lines if _iteration_of(line) <= self.iteration]

@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MIN_LABELLED = 8
+"""Labelled architectures that a fit needs to learn from."""
+
 
 class EmbeddingSettings(BaseModel):
     """Settings of the embedding; the defaults are ours, the paper's are in `PAPER`.

@@ -10,7 +10,7 @@ from archpress.errors import ArchiveError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.cost_model import FEWEST_JOBS, CostModel, probed, training_flops
 from archpress.evaluation.executors import Executor
-from archpress.evaluation.record import Evaluation, Job
+from archpress.evaluation.record import LEARNED_NOTHING, Evaluation, Job
 from archpress.evaluation.spending import NO_LIMIT, Allowance, Estimate, makespan
 from archpress.training.machine import processor
 from archpress.training.precision import family
@@ -97,7 +97,9 @@ def _require_comparable(
 ) -> None:
     ours = executor.arithmetic
     for evaluation in known.values():
-        if evaluation and evaluation.status == "ok" and evaluation.arithmetic not in ("", ours):
+        if evaluation is None or evaluation.status not in ("ok", *LEARNED_NOTHING):
+            continue
+        if evaluation.arithmetic not in ("", ours):
             raise ArchiveError(
                 f"{archive.path} has runs of these networks in {evaluation.arithmetic}, and new "
                 f"ones would be in {ours}: choose the same precision and device, or another archive"

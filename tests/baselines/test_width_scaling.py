@@ -147,6 +147,15 @@ def test_a_thinned_network_keeps_to_the_latency_as_measured() -> None:
     assert thinned(task.network, task.budget, TimedByMacs()).cost.macs > network.cost.macs
 
 
+def test_a_latency_out_of_reach_is_told_as_it_was_asked_for() -> None:
+    """Width 1 is predicted to be within the bound, and measured a third above it."""
+    least = scaled(digits_cnn(), 0.0).cost.macs / 1e6
+    task = make_task(budget=Budget(latency_ms=1.01 * least), latency=TimedByMacs())
+    told = rf"takes {1.3 * least:.3g} ms as measured, .* the budget of {1.01 * least:.3g} ms"
+    with pytest.raises(BudgetError, match=told):
+        measured(task)
+
+
 def test_it_labels_nothing_and_trains_the_two_networks_by_the_final_recipe(tmp_path: Path) -> None:
     task = make_task()
     executor = Scripted(task.data)

@@ -236,6 +236,10 @@ def test_a_latency_out_of_reach_is_refused_by_measured_ones() -> None:
     assert len(told.measured) >= 6, "the input network, and five that should be fastest"
 
 
+def test_beside_a_bound_of_the_accuracy_drop_the_input_network_may_meet_the_others() -> None:
+    check_budget(make_task(Budget(macs=digits_cnn().cost.macs), max_accuracy_drop=0.01))
+
+
 def test_bounds_that_the_input_network_meets_are_no_compression() -> None:
     budget = Budget(macs=digits_cnn().cost.macs, file_bytes=10**9)
     with pytest.raises(BudgetError, match=r"is no compression: the input network has .* MACs and"):

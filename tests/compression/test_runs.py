@@ -872,6 +872,16 @@ def test_rivals_keep_to_the_budget_and_stand_beside_the_result(
     assert copied.lasting() == {**after, "rivals": rivals}
 
 
+def test_a_rival_of_a_run_that_ended_early_labels_as_many_networks(
+    here: Executors, tmp_path: Path
+) -> None:
+    settings = tiny_settings(guided__minutes=1e-9)
+    result = compress_in(tmp_path, settings)
+    assert result.labels < settings.guided.labels
+    rival = rival_in(tmp_path, "random_search", find_baseline("random_search"))
+    assert rival.labels == result.labels
+
+
 # ------------------------------------------------------------------ settings of the search
 
 

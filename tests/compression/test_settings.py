@@ -160,6 +160,7 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
     ("name", "value"),
     [
         ("seed", -1),
+        ("seed", 2**32),
         ("data.validation_fraction", 0),
         ("data.validation_fraction", 1),
         ("space.name", "papers"),
@@ -201,11 +202,15 @@ def test_a_key_that_is_like_no_other_is_answered_with_all_of_them() -> None:
         ("execution.workers", -1),
         ("execution.precision", "float16"),
         ("search.steps", "many"),
+        ("search.target_parameters", [1]),
+        ("constraints.macs", [1]),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_key(name: str, value: object) -> None:
     key = name.split(".")[-1]
-    with pytest.raises(SettingsError, match=rf"settings: '[\w.]*{key}' is {value!r}"):
+    with pytest.raises(
+        SettingsError, match=rf"settings: '[\w.]*{key}' is {re.escape(repr(value))}"
+    ):
         load_settings("demo", flags={name: value})
 
 
@@ -215,6 +220,10 @@ def test_a_value_out_of_range_is_named_with_its_key(name: str, value: object) ->
         ({"label.recipe": "label-digit"}, "unknown recipe 'label-digit'; did you mean 'label-dig"),
         ({"embedding.configuration": "papre"}, "configuration 'papre'; did you mean 'paper'"),
         ({"search": 5}, "'search' is 5"),
+        (
+            {"search.method": "joint", "space.networks": 160, "embedding.held_out": 0.96},
+            "leaves 6 of 160 networks to learn from, expected at least 8",
+        ),
         ({"embedding": 5}, "'embedding' is 5"),
     ],
 )
@@ -254,14 +263,19 @@ def test_a_fault_in_a_file_names_the_file(write: Callable[[str], Path]) -> None:
         ("70000", 70_000),
         ("7e4", 70_000),
         (0, 0),
+        (0.1, 7_562),
+        ("0.005", 378),
+        (70_000.0, 70_000),
     ],
 )
-def test_an_amount_is_a_count_or_a_share_rounded_down(amount: int | str, count: int) -> None:
+def test_an_amount_is_a_count_or_a_share_rounded_down(amount: float | str, count: int) -> None:
     assert read_amount(amount, 75_626, "x") == count
 
 
-@pytest.mark.parametrize("amount", ["abc", "-5", -5, "-1%", "inf", "inf%", "nan", "", "%", "5 k"])
-def test_what_is_no_amount_is_refused_by_name(amount: int | str) -> None:
+@pytest.mark.parametrize(
+    "amount", ["abc", "-5", -5, "-1%", "inf", "inf%", "nan", "", "%", "5 k", 1.5, "1.5"]
+)
+def test_what_is_no_amount_is_refused_by_name(amount: float | str) -> None:
     expected = f"search.target_parameters is {amount!r}, expected a count such as 70000"
     with pytest.raises(SettingsError, match=re.escape(expected)):
         read_amount(amount, 75_626, "search.target_parameters")

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from archpress.architectures.architecture import Architecture
+from archpress.architectures.layers import ReLU
 from archpress.embedding import fitting
 from archpress.embedding.archive_fit import fit_archive, labelled_examples
 from archpress.embedding.fitting import Fit, split_held_out
 from archpress.embedding.model import Embedding
 from archpress.embedding.settings import CONFIGURATIONS
+from archpress.embedding.tokens import why_inexpressible
 from archpress.errors import ArchiveError, EmbeddingError, SettingsError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import Evaluation, Job, Status
@@ -126,6 +128,19 @@ def test_a_fit_writes_embedding_history_and_diagnostics(
     expected = {"iterations": 6, "unlabelled": 0}
     assert embedding.settings == CONFIGURATIONS[configuration].model_copy(update=expected)
     assert json.loads((folder / "fit.jsonl").read_text())["iteration"] == 6
+
+
+def test_networks_that_no_embedding_expresses_are_left_out_and_counted(
+    stored: Path, tmp_path: Path
+) -> None:
+    first = blocks(1)[0]
+    deep = Architecture(first.input_shape, (*[ReLU()] * 64, *first.layers))
+    assert why_inexpressible(deep)
+    with Archive(stored) as archive:
+        archive.merge([evaluation(deep, 0.9)])
+        assert len(labelled_examples(archive)) == 15
+    facts = fit_archive(stored, tmp_path / "fit", iterations=1)
+    assert (facts["labelled"], facts["left_out"]) == (12, 1)
 
 
 def test_it_is_the_fit_of_the_learned_part(stored: Path, tmp_path: Path) -> None:

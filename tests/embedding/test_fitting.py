@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,30 @@ def test_a_checkpoint_of_another_seed_is_not_continued(
     stopped(examples, TINY, tmp_path, 6)
     with pytest.raises(EmbeddingError, match="seed 7, not 8"):
         Fit(examples, TINY, 8, tmp_path).run()
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("other", ["labels", "networks", "codec"])
+def test_a_checkpoint_of_another_task_is_not_continued(
+    other: str, examples: list[Example], tmp_path: Path
+) -> None:
+    stopped(examples, TINY, tmp_path, 6)
+    settings = TINY.model_copy(update={"codec": "scaled"}) if other == "codec" else TINY
+    given = examples[1:] if other == "networks" else examples
+    if other == "labels":
+        place = next(i for i, e in enumerate(examples) if e.accuracy is not None)
+        given = [replace(e, accuracy=0.123) if i == place else e for i, e in enumerate(examples)]
+    with pytest.raises(EmbeddingError, match="is of a fit to other labels or of another config"):
+        Fit(given, settings, 7, tmp_path).run()
+
+
+@pytest.mark.usefixtures("often")
+def test_a_checkpoint_that_does_not_say_of_what_task_it_is_is_continued(
+    examples: list[Example], tmp_path: Path
+) -> None:
+    stopped(examples, TINY, tmp_path, 6)
+    rewritten(tmp_path / CHECKPOINT, lambda _, metadata: metadata.pop("task"))
+    assert Fit(examples, TINY, 7, tmp_path).run()
 
 
 # ------------------------------------------------------------------ fine-tuning

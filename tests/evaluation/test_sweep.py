@@ -11,7 +11,7 @@ from archpress.errors import ArchiveError
 from archpress.evaluation import running
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import InProcess
-from archpress.evaluation.record import Evaluation, Job
+from archpress.evaluation.record import Evaluation, Job, Status
 from archpress.evaluation.sweep import Sweep, evaluate, weights_path
 from archpress.training.training import train
 from tests.evaluation.tiny import digits, network, recipe, without_seconds
@@ -213,6 +213,18 @@ def test_runs_of_another_arithmetic_are_not_continued(archive: Archive) -> None:
     ):
         evaluate(NETWORKS, BY, archive, other)
     assert len(archive) == len(NETWORKS)
+
+
+@pytest.mark.parametrize("status", ["diverged", "at_chance"])
+def test_chance_in_another_arithmetic_is_no_label_either(status: Status, archive: Archive) -> None:
+    archive.add(
+        Evaluation.of(
+            Job(NETWORKS[0], BY, 0, digits().digest), status,
+            circumstances={"precision": "bfloat16", "engine": 2},
+        )
+    )  # fmt: skip
+    with InProcess(digits()) as executor, pytest.raises(ArchiveError, match="in float32"):
+        evaluate(NETWORKS, BY, archive, executor)
 
 
 def test_bfloat16_of_the_first_engine_is_not_continued_and_float32_is(archive: Archive) -> None:

@@ -1,5 +1,6 @@
 """What a guided search knows: labels, whose they are, and which of them it learns from."""
 
+import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from archpress.evaluation.record import Label, labels_of
 BEGUN = "begun.json"
 PROPOSALS, DESCENT, REGRESSORS = "proposals.jsonl", "descent.jsonl", "regressors.jsonl"
 FIELDS = {"source", "origin", "value", "step", "network"}
+MOST_KNOWN = 600
+"""Labels of an archive that are learned from: regressors cost up to the cube of their number."""
 AGAIN = "delete it and the same networks are proposed again"
 
 
@@ -43,6 +46,31 @@ class Knowledge:
     def usable(self) -> list[Label]:
         """Labels that something can be learned from, in a fixed order."""
         return [label for _, label in sorted(self.labels.items()) if label.accuracy is not None]
+
+    def learned(self, task: CompressionTask) -> list[Label]:
+        """Return the labels that the regressors learn from, in the order of `usable`.
+
+        All of the search's own; of an archive that holds very many those nearest to the budget, or
+        of all sizes where nothing is bounded.
+        """
+        theirs = [x for x in self.usable if x.architecture.digest not in self.proposed]
+        left_out = {x.architecture.digest for x in theirs} - {
+            x.architecture.digest for x in _most_telling(theirs, task)
+        }
+        return [x for x in self.usable if x.architecture.digest not in left_out]
+
+
+def _most_telling(labels: Sequence[Label], task: CompressionTask) -> Sequence[Label]:
+    if len(labels) <= MOST_KNOWN:
+        return labels
+    if not task.budget.bounds:
+        by_size = sorted(labels, key=lambda x: x.architecture.cost.parameters)
+        return [by_size[place * len(labels) // MOST_KNOWN] for place in range(MOST_KNOWN)]
+
+    def distance(label: Label) -> float:
+        return abs(math.log(max(1e-9, task.budget.share_used(label.architecture, task.latency))))
+
+    return sorted(labels, key=distance)[:MOST_KNOWN]
 
 
 def check_kept(folder: Path) -> None:

@@ -195,12 +195,12 @@ class GuidedSearch:
         return fit_readout(shipped(), read, self.seed) if len(read) >= FEWEST_READ else None
 
     def surrogate(self, number: int) -> Surrogate:
-        """Return the regressors of all labels so far.
+        """Return the regressors of the labels so far.
 
         Raises:
             EmbeddingError: They are too few.
         """
-        labels = self.known.usable
+        labels = self.known.learned(self.task)
         accuracies = [label.accuracy or 0.0 for label in labels]
         networks = [label.architecture for label in labels]
         return Surrogate.fit(networks, accuracies, 1_000 * self.seed + number)
@@ -210,11 +210,16 @@ class GuidedSearch:
 
         A lucky label so loses what it owes to noise.
         """
-        expected = self.surrogate(self.rounds + 1).judge.held_out.mean
+        surrogate = self.surrogate(self.rounds + 1)
+        held_out = surrogate.judge.held_out.mean.tolist()
+        learned = [label.architecture for label in self.known.learned(self.task)]
+        expected = dict(zip(learned, held_out, strict=True))
+        within = [x for x in self.known.usable if not refusal(x.architecture, self.task)]
+        others = [x.architecture for x in within if x.architecture not in expected]
+        expected |= zip(others, surrogate.lower_bounds(others, 0.0).tolist(), strict=True)
         drawn = [
-            replace(label, accuracy=((label.accuracy or 0.0) + float(mean)) / 2)
-            for label, mean in zip(self.known.usable, expected, strict=True)
-            if not refusal(label.architecture, self.task)
+            replace(label, accuracy=((label.accuracy or 0.0) + expected[label.architecture]) / 2)
+            for label in within
         ]
         return best(drawn, self.task, len(drawn))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from archpress.compression.budget import Budget
+from archpress.compression.guided import knowledge
 from archpress.compression.guided.knowledge import Knowledge, known_before
 from archpress.compression.guided.proposals import Proposal
 from archpress.compression.known import KNOWN, known_at_start
@@ -156,3 +158,38 @@ def test_the_order_of_labels_does_not_depend_on_how_they_came() -> None:
     labels = {network_of(width).digest: label_of(network_of(width), 0.5) for width in (5, 2, 9)}
     backwards = dict(reversed(labels.items()))
     assert Knowledge(labels).usable == Knowledge(backwards).usable
+
+
+# ------------------------------------------------------------------ what is learned from
+
+
+def learned(task: CompressionTask, *own: int) -> list[int]:
+    """Widths of what is learned from, of an archive of widths 1 to 12 and the search's own."""
+    widths = {network_of(width).digest: width for width in (*range(1, 13), *own)}
+    found = Knowledge({d: label_of(network_of(w), w / 100) for d, w in widths.items()})
+    mine = [network_of(width) for width in own]
+    found.add([Proposal(network, "random") for network in mine], [label_of(n, 0.5) for n in mine])
+    order = [label.architecture.digest for label in found.learned(task)]
+    assert order == sorted(order), "the order of all that is usable"
+    return sorted(widths[digest] for digest in order)
+
+
+def test_all_labels_are_learned_from_unless_they_are_very_many() -> None:
+    assert learned(make_task(), 15) == [*range(1, 13), 15]
+
+
+def test_of_very_many_labels_those_nearest_to_the_budget_are_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The budget is that of width 6; 15 and 16 are the search's own."""
+    monkeypatch.setattr(knowledge, "MOST_KNOWN", 4)
+    assert learned(make_task(network_of(6).cost.parameters), 15, 16) == [5, 6, 7, 8, 15, 16]
+    macs = network_of(3).cost.macs
+    assert learned(make_task(Budget(10**6, macs=macs))) == [2, 3, 4, 5]
+
+
+def test_where_nothing_is_bounded_all_sizes_are_learned_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(knowledge, "MOST_KNOWN", 4)
+    assert learned(make_task(Budget())) == [1, 4, 7, 10]

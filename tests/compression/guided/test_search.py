@@ -18,6 +18,7 @@ import pytest
 from archpress.architectures.architecture import Architecture
 from archpress.architectures.layers import Convolution, DepthwiseConvolution, Linear
 from archpress.compression.budget import Budget
+from archpress.compression.guided import knowledge
 from archpress.compression.guided import search as searching
 from archpress.compression.guided.proposals import Proposal
 from archpress.compression.guided.search import GuidedSearch
@@ -210,6 +211,27 @@ def test_finalists_are_labelled_networks_and_their_origins_are_told(plain: Run) 
 def test_the_time_of_every_stage_is_kept(plain: Run) -> None:
     stages = [row["stage"] for row in read_json_lines(plain.folder / "ledger.jsonl")]
     assert stages == ["label", *["search", "label"] * 3, "search", "contest"]
+
+
+def test_of_very_many_known_labels_a_part_is_learned_from_and_all_may_be_chosen(
+    plain: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copied(plain, tmp_path / "known")
+    shutil.rmtree(home / "run")
+    monkeypatch.setattr(knowledge, "MOST_KNOWN", 12)
+    few = run(home)
+    (regressors,) = read_json_lines(few.folder / "regressors.jsonl")
+    assert regressors["labels"] == 12
+    assert len(few.stage.known.labels) == 20 + 6
+    judged = few.stage.judged()
+    assert {label.architecture.digest for label in judged} == set(few.stage.known.labels)
+    left_out = set(few.stage.known.labels) - {
+        label.architecture.digest for label in few.stage.known.learned(few.stage.task)
+    }
+    assert len(left_out) == 8
+    given = {x.architecture.digest: x.accuracy or 0 for x in few.stage.known.usable}
+    errors = [abs((x.accuracy or 0) - given[x.architecture.digest]) for x in judged]
+    assert 0 < max(errors) < 0.1, "drawn toward what is expected, which here is nearly right"
 
 
 # ------------------------------------------------------------------ again, and continued
