@@ -10,8 +10,10 @@ from archpress.errors import RunFolderError
 from archpress.evaluation.archive import Archive
 from archpress.evaluation.record import LEARNED_NOTHING
 from archpress.evaluation.shipped import open_archive
+from archpress.files import write_json
 
-KNOWN = "known.json"
+KNOWN, ADOPTED = "known.json", "adopted.json"
+"""Keys of the runs that the archive held when the run began; of those taken over at any time."""
 
 
 def adopt(known: Path, task: CompressionTask, resources: Resources) -> str:
@@ -34,6 +36,9 @@ def adopt(known: Path, task: CompressionTask, resources: Resources) -> str:
         and run.arithmetic == ours
         and run.status in ("ok", *LEARNED_NOTHING)
     ]  # fmt: skip
+    new = {run.key for run in taken} - {run.key for run in resources.archive}
+    file = resources.folder / ADOPTED
+    write_json(file, sorted(new.union(read_known(file) if file.exists() else ())))
     resources.archive.merge(taken)
     folder = resources.folder / "weights"
     folder.mkdir(exist_ok=True)
@@ -59,6 +64,15 @@ def known_at_start(archive: Archive, folder: RunFolder) -> frozenset[str]:
         begun = (folder.path / LEDGER).exists()  # by a version that kept no such list
         folder.write_json(KNOWN, [] if begun else sorted(run.key for run in archive))
     return frozenset(read_known(file))
+
+
+def costless(folder: Path) -> frozenset[str]:
+    """Return the keys of the runs that cost the run in a folder nothing.
+
+    What its archive held when it began, and what was taken over later, when it was continued.
+    """
+    files = [file for name in (KNOWN, ADOPTED) if (file := folder / name).exists()]
+    return frozenset(key for file in files for key in read_known(file))
 
 
 def read_known(path: Path) -> list[str]:

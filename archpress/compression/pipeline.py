@@ -3,7 +3,7 @@
 from archpress.compression.finishing import finish
 from archpress.compression.guided.search import GuidedSearch
 from archpress.compression.joint.search import JointSearch
-from archpress.compression.known import known_at_start
+from archpress.compression.known import costless, known_at_start
 from archpress.compression.result import CompressionResult
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import RunSettings
@@ -23,12 +23,12 @@ def compress(
         resources: Archive, executor and run folder.
         folder: The run folder, to write in.
     """
-    known = known_at_start(resources.archive, folder)
+    known_at_start(resources.archive, folder)
     guided = settings.search.method == "guided"
     search = (GuidedSearch if guided else JointSearch)(settings, task, resources, folder)
     found = search.run()
     with folder.timed("final training"):
         base, compressed = finish(task, found.finalists, resources)
-    count, epochs = found.spent(known)
+    count, epochs = found.spent(costless(folder.path))
     origin = found.origins.get(compressed.architecture.digest, UNPROPOSED)
     return CompressionResult("archpress", base, compressed, origin, count, epochs, folder.path)

@@ -14,7 +14,7 @@ from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.budget import value_of
 from archpress.compression.finishing import Finished
 from archpress.compression.guided.knowledge import check_kept
-from archpress.compression.known import KNOWN, adopt, read_known
+from archpress.compression.known import adopt, costless
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import compress
 from archpress.compression.preparation import load_data, prepare
@@ -161,8 +161,7 @@ def rival_in(
     if not task.budget.bounds or task.max_accuracy_drop is not None:
         budget = replace(task.budget, parameters=record["parameters"])
         task = replace(task, budget=budget, max_accuracy_drop=None)
-    known = read_known(path / KNOWN) if (path / KNOWN).exists() else []
-    if not known:  # the search may have ended early, by its minutes
+    if not costless(path):  # the search may have ended early, by its minutes
         task = replace(task, labels=min(task.labels, record["labels"]))
     with opened(path, settings, True, task, progress) as (folder, resources):
         with folder.timed(name):
@@ -202,8 +201,7 @@ def _check_kept_files(path: Path, settings: RunSettings) -> None:
             )
     if (path / "embedding.json").exists():
         Embedding.load(path)
-    if (path / KNOWN).exists():
-        read_known(path / KNOWN)
+    costless(path)
     if settings.search.method == "guided":
         check_kept(path)
     for record in sorted((path / "results").glob("*.json")):

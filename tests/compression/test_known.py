@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from archpress.compression.known import KNOWN, adopt, known_at_start
+from archpress.compression.known import KNOWN, adopt, costless, known_at_start
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Resources
@@ -102,6 +103,21 @@ def test_weights_that_are_there_are_kept(resources: Resources, tmp_path: Path) -
     own.write_text("own")
     adopt(other(tmp_path, run(1)), TASK, resources)
     assert own.read_text() == "own"
+
+
+def test_what_is_taken_over_later_costs_nothing_and_is_not_known_from_the_beginning(
+    resources: Resources, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "new", load_settings("demo"))
+    folder.close()
+    resources = replace(resources, folder=folder.path)
+    assert known_at_start(resources.archive, folder) == costless(folder.path) == set()
+    resources.archive.add(run(1))
+    adopt(other(tmp_path, run(1), run(2), run(3, "failed")), TASK, resources)
+    assert costless(folder.path) == {run(2).key}, "the first was made here"
+    adopt(other(tmp_path / "third", run(4)), TASK, resources)
+    assert costless(folder.path) == {run(2).key, run(4).key}
+    assert known_at_start(resources.archive, folder) == set()
 
 
 def test_what_a_run_knew_is_fixed_when_it_begins(resources: Resources, tmp_path: Path) -> None:

@@ -537,6 +537,22 @@ def test_a_run_that_knows_its_whole_start_has_fewer_rounds_and_contenders(
     assert continued.evaluations() == undisturbed.evaluations()
 
 
+def test_an_archive_that_is_named_when_a_run_is_continued_spares_it_labels(
+    guided_run: Run, here: Executors, tmp_path: Path
+) -> None:
+    def stop(told: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    settings = guided_run.settings
+    with pytest.raises(KeyboardInterrupt):
+        compress_in(tmp_path, settings, False, stop)
+    made = Run(tmp_path, settings, guided_run.result).archived()
+    known = guided_run.path / "archive.sqlite"
+    result = compress_in(tmp_path, settings, True, known=known)
+    assert result.architecture == guided_run.result.architecture, "it searches as it would have"
+    assert result.labels == made < guided_run.result.labels
+
+
 def test_what_the_contest_costs_is_counted_on_networks_known_before_too(
     guided_run: Run, here: Executors, tmp_path: Path
 ) -> None:
