@@ -430,7 +430,6 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("known.json", write(""), "known.json is damaged: "),
     ("known.json", write('{"a": 1}'), "known.json is damaged: "),
     ("known.json", write("[1, 2]"), "known.json is damaged: "),
-    ("adopted.json", write("{}"), "adopted.json is damaged: "),
     ("environment.json", halve, "environment.json is damaged: "),
     ("environment.json", write("[]"), "environment.json is damaged: "),
     ("environment.json", without("precision"), "expected a JSON object with data_digest, precisio"),

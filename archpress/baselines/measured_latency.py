@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from archpress.architectures.architecture import Architecture
-from archpress.compression.budget import LATENCY, Budget, in_words, value_of
+from archpress.compression.budget import Budget, in_words
 from archpress.compression.task import CompressionTask
 from archpress.errors import BudgetError
 
@@ -34,17 +34,15 @@ def as_measured(
     made = make(budget)
     if latency is None or budget.latency_ms is None:
         return made
-    for _ in range(TIGHTENINGS):
-        latency.measure(network_of(made))
+    for tightened in range(1, TIGHTENINGS + 2):
+        taken = latency.measure(network_of(made))
         if task.affords(network_of(made)):
             return made
-        budget = replace(budget, latency_ms=TIGHTENING * (budget.latency_ms or 0.0))
         try:
-            made = make(budget)
+            made = make(replace(budget, latency_ms=TIGHTENING**tightened * budget.latency_ms))
         except BudgetError:  # of the tightened bound, which nobody asked for
             break
-    taken = value_of(network_of(made), LATENCY, latency)
     raise BudgetError(
-        f"made as small as it goes the network still takes {taken:.3g} ms as measured, "
+        f"the smallest network tried still takes {taken:.3g} ms as measured, "
         f"more than the budget of {in_words(task.budget.bounds)}"
     )

@@ -61,7 +61,8 @@ def compress(
         Path | None, typer.Option(help="A TOML file with settings over the profile's.")
     ] = None,
     target_parameters: Annotated[
-        str | None, typer.Option(help="Most parameters of the result: a count, or a share as 10%.")
+        str | None,
+        typer.Option(help="Most parameters of the result: a count, or a share as 10% or 0.1."),
     ] = None,
     constraint: Annotated[
         list[str] | None,

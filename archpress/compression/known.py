@@ -76,7 +76,7 @@ def costless(folder: Path) -> frozenset[str]:
 
 
 def read_known(path: Path) -> list[str]:
-    """Return the keys of the runs that a run knew when it began.
+    """Return the keys of runs that a list in a run folder names.
 
     Raises:
         RunFolderError: The file is damaged.

@@ -23,7 +23,7 @@ def compress(
         resources: Archive, executor and run folder.
         folder: The run folder, to write in.
     """
-    known_at_start(resources.archive, folder)
+    known_at_start(resources.archive, folder)  # writes it down, before anything is labelled
     guided = settings.search.method == "guided"
     search = (GuidedSearch if guided else JointSearch)(settings, task, resources, folder)
     found = search.run()

@@ -13,7 +13,7 @@ from archpress.architectures.architecture import Architecture
 from archpress.architectures.architecture_files import read_architectures
 from archpress.compression.budget import value_of
 from archpress.compression.finishing import Finished
-from archpress.compression.guided.knowledge import check_kept
+from archpress.compression.guided.knowledge import check_kept, labels_asked
 from archpress.compression.known import adopt, costless
 from archpress.compression.latency import DeviceLatency
 from archpress.compression.pipeline import compress
@@ -149,8 +149,8 @@ def rival_in(
     The network is the one kept in the folder; no code that the folder names is run.
 
     Where the run had no budget, or a bound of the accuracy drop, the rival gets the size of the
-    run's result, to be as accurate as it can. It may label as many networks as the run did, or as
-    the run's settings say where that began with labels of an archive.
+    run's result, to be as accurate as it can. Where a guided search ended early, by its minutes or
+    for want of smaller networks, the rival may label no more networks than that did.
 
     Raises:
         RunFolderError: The folder holds no finished run.
@@ -161,8 +161,8 @@ def rival_in(
     if not task.budget.bounds or task.max_accuracy_drop is not None:
         budget = replace(task.budget, parameters=record["parameters"])
         task = replace(task, budget=budget, max_accuracy_drop=None)
-    if not costless(path):  # the search may have ended early, by its minutes
-        task = replace(task, labels=min(task.labels, record["labels"]))
+    if settings.search.method == "guided":
+        task = replace(task, labels=min(task.labels, labels_asked(path) or task.labels))
     with opened(path, settings, True, task, progress) as (folder, resources):
         with folder.timed(name):
             result = method(task, resources)
@@ -186,7 +186,7 @@ def _finished(path: Path) -> dict[str, Any]:
     record = path / "results" / "archpress.json"
     if not record.exists():
         raise RunFolderError(f"the run in {path} is not finished: continue it first")
-    return read_record(record, "parameters", "labels")
+    return read_record(record, "parameters")
 
 
 def _check_kept_files(path: Path, settings: RunSettings) -> None:
@@ -201,7 +201,7 @@ def _check_kept_files(path: Path, settings: RunSettings) -> None:
             )
     if (path / "embedding.json").exists():
         Embedding.load(path)
-    costless(path)
+    costless(path)  # reads what is there
     if settings.search.method == "guided":
         check_kept(path)
     for record in sorted((path / "results").glob("*.json")):

@@ -69,8 +69,7 @@ class SpaceSettings(_Table):
     """``[space]``: what is sampled, how large they may be; how many networks ``joint`` labels.
 
     ``blocks`` are the kinds that the space of that name draws from, ``global_pool`` says whether
-    its networks may end in one. Amounts in per cent are of the
-    input network.
+    its networks may end in one. Amounts in per cent, or below 1, are shares of the input network.
     """
 
     name: Literal["paper", "blocks", "neighbourhood"] = "blocks"
@@ -214,7 +213,7 @@ class RunSettings(_Table):
 
     @model_validator(mode="after")
     def _enough_to_learn_from(self) -> Self:
-        networks = self.space.networks
+        networks = self.space.networks + 1  # the input network too
         learned = networks - round(self.embedding.held_out * networks)
         if self.search.method == "joint" and learned < MIN_LABELLED:
             raise ValueError(

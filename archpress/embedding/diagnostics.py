@@ -71,7 +71,7 @@ def _accuracy(predicted: Tensor, true: Tensor) -> dict[str, Any]:
 
     labelled = ~true.isnan()
     predicted, true = predicted[labelled], true[labelled]
-    if len(true) < 3 or predicted.std() == 0 or true.std() == 0:
+    if len(true) < 3 or predicted.min() == predicted.max() or true.min() == true.max():
         return {"spearman": None, "kendall": None, "accuracy_error": None}
     return {
         "spearman": float(spearmanr(predicted, true).statistic),

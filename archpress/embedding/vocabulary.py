@@ -168,7 +168,7 @@ def split_width(channels: Tensor) -> tuple[Tensor, Tensor]:
 def width_of(bins: Tensor, fractions: Tensor) -> Tensor:
     """Return the widths nearest to the middle of bins and fractions: the inverse of `split_width`.
 
-    Exact up to 45, within 2 % above.
+    Exact up to 50, within 2 % above.
     """
     fine = bins * FRACTIONS + fractions - FRACTIONS // 2
     exact = 2 ** (fine.double() / (BINS_PER_OCTAVE * FRACTIONS))

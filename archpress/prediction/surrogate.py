@@ -14,7 +14,7 @@ from archpress.prediction.choice import Chosen, fit_best
 from archpress.prediction.description import describe
 from archpress.prediction.gaussian_process import GaussianProcess
 from archpress.prediction.normal_scores import OnNormalScores, ScoredPredictor
-from archpress.prediction.predictor import FEWEST_LABELS
+from archpress.prediction.predictor import FEWEST_LABELS, Prediction
 
 SMOOTH = "summary"
 """The group of columns that the descent follows; `embedding.readout` tells them from y."""
@@ -59,11 +59,19 @@ class Surrogate:
 
     def lower_bounds(self, networks: Sequence[Architecture], caution: float) -> NDArray[np.float64]:
         """Return mean minus ``caution`` standard deviations of accuracy, ``[B]``."""
-        if not networks:
-            return np.zeros(0)
-        mean, std = self.judge.predict(describe(networks))
+        mean, std = self._predicted(networks)
         lower: NDArray[np.float64] = mean - caution * std
         return lower
+
+    def means(self, networks: Sequence[Architecture]) -> NDArray[np.float64]:
+        """Return expected accuracies, ``[B]``."""
+        mean: NDArray[np.float64] = self._predicted(networks).mean
+        return mean
+
+    def _predicted(self, networks: Sequence[Architecture]) -> Prediction:
+        if not networks:
+            return Prediction(np.zeros(0), np.zeros(0))
+        return self.judge.predict(describe(networks))
 
     def to_json(self) -> dict[str, Any]:
         """Return how well the judge tells labels that it has not seen."""

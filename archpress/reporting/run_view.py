@@ -9,7 +9,7 @@ from typing import Any
 from archpress.architectures.architecture import Architecture
 from archpress.compression.budget import LATENCY, Budget
 from archpress.compression.guided.knowledge import BEGUN
-from archpress.compression.known import KNOWN
+from archpress.compression.known import costless
 from archpress.compression.preparation import make_budget
 from archpress.compression.progress_file import PROGRESS
 from archpress.compression.run_folder import is_held, read_settings, seconds_by_stage
@@ -179,10 +179,9 @@ class RunView:
 
     @cached_property
     def own_runs(self) -> list[Evaluation]:
-        """The trainings of this run: those that its search knew when it began are left out."""
-        file = self.folder / KNOWN
-        known = set(json.loads(file.read_text())) if file.exists() else set()
-        return [run for run in self.runs if run.key not in known]
+        """The trainings of this run: those that cost it nothing are left out."""
+        free = costless(self.folder)
+        return [run for run in self.runs if run.key not in free]
 
 
 def _record(path: Path) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archpress.compression.known import KNOWN, adopt, costless, known_at_start
+from archpress.compression.known import ADOPTED, KNOWN, adopt, costless, known_at_start
 from archpress.compression.run_folder import RunFolder
 from archpress.compression.settings import load_settings
 from archpress.compression.task import Resources
@@ -118,6 +118,15 @@ def test_what_is_taken_over_later_costs_nothing_and_is_not_known_from_the_beginn
     adopt(other(tmp_path / "third", run(4)), TASK, resources)
     assert costless(folder.path) == {run(2).key, run(4).key}
     assert known_at_start(resources.archive, folder) == set()
+
+
+def test_a_damaged_list_of_what_was_taken_over_is_refused(
+    resources: Resources, tmp_path: Path
+) -> None:
+    adopt(other(tmp_path, run(1)), TASK, resources)
+    (resources.folder / ADOPTED).write_text("{}")
+    with pytest.raises(RunFolderError, match=r"adopted\.json is damaged: expected a JSON list"):
+        costless(resources.folder)
 
 
 def test_what_a_run_knew_is_fixed_when_it_begins(resources: Resources, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from archpress.evaluation.archive import Archive
 from archpress.evaluation.executors import InProcess
 from archpress.evaluation.record import Evaluation
 from archpress.importing.networks import FoundNetwork
+from archpress.reporting.run_view import RunView
 from archpress.training.augmentation import input_scaling
 from archpress.training.latency import Conditions, Timing
 from archpress.training.scoring import accuracy
@@ -541,7 +542,8 @@ def test_an_archive_that_is_named_when_a_run_is_continued_spares_it_labels(
     guided_run: Run, here: Executors, tmp_path: Path
 ) -> None:
     def stop(told: str, done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if told == "round 1":
+            raise KeyboardInterrupt
 
     settings = guided_run.settings
     with pytest.raises(KeyboardInterrupt):
@@ -550,7 +552,9 @@ def test_an_archive_that_is_named_when_a_run_is_continued_spares_it_labels(
     known = guided_run.path / "archive.sqlite"
     result = compress_in(tmp_path, settings, True, known=known)
     assert result.architecture == guided_run.result.architecture, "it searches as it would have"
-    assert result.labels == made < guided_run.result.labels
+    assert 0 < result.labels == made < guided_run.result.labels
+    trained = {run.key for run in RunView.of(tmp_path).own_runs}
+    assert len(trained) == made, "the report counts so too"
 
 
 def test_what_the_contest_costs_is_counted_on_networks_known_before_too(

@@ -222,7 +222,7 @@ def test_a_value_out_of_range_is_named_with_its_key(name: str, value: object) ->
         ({"search": 5}, "'search' is 5"),
         (
             {"search.method": "joint", "space.networks": 160, "embedding.held_out": 0.96},
-            "leaves 6 of 160 networks to learn from, expected at least 8",
+            "leaves 6 of 161 networks to learn from, expected at least 8",
         ),
         ({"embedding": 5}, "'embedding' is 5"),
     ],
@@ -246,6 +246,13 @@ def test_a_fault_in_a_file_names_the_file(write: Callable[[str], Path]) -> None:
     file = write("[search]\nsteps = 0\n")
     with pytest.raises(SettingsError, match=f"{file}: 'search.steps' is 0"):
         load_settings("demo", file)
+
+
+def test_the_fewest_networks_that_an_embedding_learns_from_are_accepted() -> None:
+    flags = {"search.method": "joint", "space.networks": 10, "embedding.held_out": 0.3}
+    assert load_settings("demo", flags=flags).embedding.held_out == 0.3
+    with pytest.raises(SettingsError, match="leaves 7 of 11 networks"):
+        load_settings("demo", flags={**flags, "embedding.held_out": 0.35})
 
 
 # ------------------------------------------------------------------ amounts

@@ -95,7 +95,7 @@ def test_both_ends() -> None:
 @given(st.integers(1, 4096))
 def test_widths_are_exact_where_small_and_within_a_hundredth_above(width: int) -> None:
     found = int(width_of(*split_width(torch.tensor(width))))
-    assert found == width if width <= 45 else abs(found / width - 1) <= 0.02
+    assert found == width if width <= 50 else abs(found / width - 1) <= 0.02
 
 
 def test_long_networks_are_refused_with_a_reason() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from archpress.architectures.architecture import Architecture
 from archpress.compression.guided.proposals import Proposal
+from archpress.compression.known import KNOWN, read_known
 from archpress.compression.run_folder import read_record, read_records
 from archpress.compression.task import CompressionTask, Resources
 from archpress.errors import ArchpressError, RunFolderError
@@ -51,7 +52,7 @@ class Knowledge:
         """Return the labels that the regressors learn from, in the order of `usable`.
 
         All of the search's own; of an archive that holds very many those nearest to the budget, or
-        of all sizes where nothing is bounded.
+        of all sizes where there is none or the smallest within an accuracy drop is sought.
         """
         theirs = [x for x in self.usable if x.architecture.digest not in self.proposed]
         left_out = {x.architecture.digest for x in theirs} - {
@@ -63,7 +64,7 @@ class Knowledge:
 def _most_telling(labels: Sequence[Label], task: CompressionTask) -> Sequence[Label]:
     if len(labels) <= MOST_KNOWN:
         return labels
-    if not task.budget.bounds:
+    if not task.budget.bounds or task.max_accuracy_drop is not None:
         by_size = sorted(labels, key=lambda x: x.architecture.cost.parameters)
         return [by_size[place * len(labels) // MOST_KNOWN] for place in range(MOST_KNOWN)]
 
@@ -97,6 +98,16 @@ def read_proposals(path: Path) -> list[tuple[int, Proposal]]:
         return [(row["round"], Proposal.from_json(row)) for row in rows]
     except ArchpressError as error:
         raise RunFolderError(f"{path} is damaged: {error}; {AGAIN}") from error
+
+
+def labels_asked(folder: Path) -> int | None:
+    """Return how many labels a finished search asked for; None where it began with known ones.
+
+    Then it needed fewer of its own than a search does that knows none.
+    """
+    if (folder / KNOWN).exists() and read_known(folder / KNOWN):
+        return None
+    return len(read_proposals(folder / PROPOSALS)) or None
 
 
 def known_before(task: CompressionTask, resources: Resources, known: Set[str]) -> dict[str, Label]:

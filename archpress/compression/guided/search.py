@@ -180,7 +180,7 @@ class GuidedSearch:
 
     def _proposed(self, number: int, task: CompressionTask) -> list[Proposal]:
         """Return the batch of a round, its regressors and descent written down."""
-        surrogate = self.surrogate(number)
+        surrogate = self.surrogate(number, self.known.learned(self.task))
         proposer = Proposer(self.settings, task, self.known, surrogate, shipped(), self.readout)
         found = proposer.propose(self._generator(number))
         self._append(REGRESSORS, [{"round": number, **surrogate.to_json()}])
@@ -194,13 +194,12 @@ class GuidedSearch:
         read = [network for network in drawn if not why_inexpressible(network)]
         return fit_readout(shipped(), read, self.seed) if len(read) >= FEWEST_READ else None
 
-    def surrogate(self, number: int) -> Surrogate:
-        """Return the regressors of the labels so far.
+    def surrogate(self, number: int, labels: Sequence[Label]) -> Surrogate:
+        """Return the regressors of labels, for a round.
 
         Raises:
             EmbeddingError: They are too few.
         """
-        labels = self.known.learned(self.task)
         accuracies = [label.accuracy or 0.0 for label in labels]
         networks = [label.architecture for label in labels]
         return Surrogate.fit(networks, accuracies, 1_000 * self.seed + number)
@@ -210,13 +209,13 @@ class GuidedSearch:
 
         A lucky label so loses what it owes to noise.
         """
-        surrogate = self.surrogate(self.rounds + 1)
+        learned = self.known.learned(self.task)
+        surrogate = self.surrogate(self.rounds + 1, learned)
         held_out = surrogate.judge.held_out.mean.tolist()
-        learned = [label.architecture for label in self.known.learned(self.task)]
-        expected = dict(zip(learned, held_out, strict=True))
+        expected = {x.architecture: mean for x, mean in zip(learned, held_out, strict=True)}
         within = [x for x in self.known.usable if not refusal(x.architecture, self.task)]
         others = [x.architecture for x in within if x.architecture not in expected]
-        expected |= zip(others, surrogate.lower_bounds(others, 0.0).tolist(), strict=True)
+        expected |= zip(others, surrogate.means(others).tolist(), strict=True)
         drawn = [
             replace(label, accuracy=((label.accuracy or 0.0) + expected[label.architecture]) / 2)
             for label in within

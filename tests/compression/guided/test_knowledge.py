@@ -188,8 +188,13 @@ def test_of_very_many_labels_those_nearest_to_the_budget_are_learned_from(
     assert learned(make_task(Budget(10**6, macs=macs))) == [2, 3, 4, 5]
 
 
-def test_where_nothing_is_bounded_all_sizes_are_learned_from(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "task",
+    [make_task(Budget()), make_task(Budget(macs=10**9), max_accuracy_drop=0.01)],
+    ids=["nothing bounded", "by drop"],
+)
+def test_where_no_size_is_asked_for_all_sizes_are_learned_from(
+    task: CompressionTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(knowledge, "MOST_KNOWN", 4)
-    assert learned(make_task(Budget())) == [1, 4, 7, 10]
+    assert learned(task) == [1, 4, 7, 10]
